@@ -98,7 +98,7 @@ class BytesSink final : public AnyBodySink {
   explicit BytesSink(std::size_t limit) : limit_(limit) {}
 
   [[nodiscard]] std::error_code start(std::size_t size) override {
-    if (size > limit_) return make_error_code(errc::limit_exceeded);
+    if (size > limit_) return make_error_code(skep::errc::limit_exceeded);
     bytes_.resize(size);
     return {};
   }
