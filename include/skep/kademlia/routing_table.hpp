@@ -1,0 +1,256 @@
+// RoutingTable: the peers that are known, dense near our own id and sparse far away, and the exact nearest among them.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <iterator>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "skep/kademlia/id.hpp"
+
+namespace skep::inline v0::kademlia {
+
+/// How large buckets are and which of them may be split.
+template <class P>
+concept BucketPolicy = requires(const P& policy, std::size_t depth, bool covers_self) {
+  { policy.bucket_size } -> std::convertible_to<std::size_t>;   ///< active peers a bucket, at least 1
+  { policy.replacements } -> std::convertible_to<std::size_t>;  ///< spare peers a bucket, the newest are kept
+  { policy.may_split(depth, covers_self) } -> std::same_as<bool>;
+};
+
+/// A full bucket is split when it covers our own id or its depth is no multiple of `depth_modulo`: Hivemind's rule,
+/// which is Kademlia's with b = depth_modulo. With `depth_modulo` 1 only the bucket around us splits, as in libp2p.
+struct SplitBuckets {
+  std::size_t bucket_size = 20;
+  std::size_t depth_modulo = 5;
+  std::size_t replacements = 20;
+
+  [[nodiscard]] bool may_split(std::size_t depth, bool covers_self) const noexcept {
+    return covers_self || depth % depth_modulo != 0;
+  }
+};
+static_assert(BucketPolicy<SplitBuckets>);
+
+/// Known peers in buckets by the prefix of their id. Pure: the caller reports who was heard and who was silent, and is
+/// told whom to ping. Bounded: at most (bucket_size + replacements) peers a bucket.
+template <class Id, std::equality_comparable Contact, BucketPolicy Policy = SplitBuckets>
+class RoutingTable {
+ public:
+  using entry_type = Entry<Id, Contact>;
+
+  enum class Outcome {
+    refreshed,  ///< it was known and is now the most recently heard
+    added,      ///< it is new and active
+    spare,      ///< its bucket is full: it waits for a place
+    refused,    ///< it is ourselves, or its id belongs to somebody else who is still answering
+  };
+  struct Heard {
+    Outcome outcome;
+    std::optional<entry_type> ping;  ///< whose place is in question: report `heard` or `silent` after asking it
+  };
+
+  explicit RoutingTable(Id self, Policy policy = {}) : self_(self), policy_(policy) { buckets_.emplace_back(); }
+
+  [[nodiscard]] const Id& self() const noexcept { return self_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< active peers
+  [[nodiscard]] std::size_t bucket_count() const noexcept { return buckets_.size(); }
+  [[nodiscard]] std::size_t spare_count() const noexcept {
+    std::size_t n = 0;
+    for (const auto& bucket : buckets_) n += bucket.spare.size();
+    return n;
+  }
+
+  /// A peer gave a sign of life. An id keeps the contact that it came with first until that one is silent, so nobody
+  /// takes over the id of a living peer by claiming it.
+  Heard heard(const Id& id, const Contact& contact) {
+    if (id == self_) return {Outcome::refused, {}};
+    for (;;) {
+      const std::size_t at = bucket_of(id);
+      Bucket& bucket = buckets_[at];
+      if (const auto known = find_in(bucket.active, id); known != bucket.active.end()) {
+        if (known->entry.contact != contact) return {Outcome::refused, question(*known)};
+        known->in_question = false;
+        std::rotate(known, known + 1, bucket.active.end());
+        return {Outcome::refreshed, {}};
+      }
+      if (bucket.active.size() < policy_.bucket_size) {
+        bucket.active.push_back({{id, contact}, false});
+        ++size_;
+        return {Outcome::added, {}};
+      }
+      if (bucket.depth < Id::bits - 1 && policy_.may_split(bucket.depth, covers(bucket, self_))) {
+        split(at);
+        continue;
+      }
+      keep_spare(bucket, {id, contact});
+      for (auto& slot : bucket.active) {  // the least recently heard that is not being asked already
+        if (!slot.in_question) return {Outcome::spare, question(slot)};
+      }
+      return {Outcome::spare, {}};
+    }
+  }
+
+  /// A peer did not answer: it leaves, and the spare peer that was heard last takes its place.
+  /// @return whether it was known
+  bool silent(const Id& id) {
+    Bucket& bucket = buckets_[bucket_of(id)];
+    if (const auto known = find_in(bucket.active, id); known != bucket.active.end()) {
+      bucket.active.erase(known);
+      --size_;
+      if (!bucket.spare.empty()) {
+        bucket.active.push_back({std::move(bucket.spare.back()), false});
+        bucket.spare.pop_back();
+        ++size_;
+      }
+      return true;
+    }
+    return std::erase_if(bucket.spare, [&](const entry_type& entry) { return entry.id == id; }) > 0;
+  }
+  /// The same for all ids under which a contact is known. @return how many there were
+  std::size_t silent_contact(const Contact& contact) {
+    std::vector<Id> ids;
+    for (const auto& bucket : buckets_) {
+      for (const auto& slot : bucket.active) {
+        if (slot.entry.contact == contact) ids.push_back(slot.entry.id);
+      }
+      for (const auto& entry : bucket.spare) {
+        if (entry.contact == contact) ids.push_back(entry.id);
+      }
+    }
+    for (const auto& id : ids) silent(id);
+    return ids.size();
+  }
+
+  /// The contact of an active peer, or null.
+  [[nodiscard]] const Contact* find(const Id& id) const noexcept {
+    const Bucket& bucket = buckets_[bucket_of(id)];
+    for (const auto& slot : bucket.active) {
+      if (slot.entry.id == id) return &slot.entry.contact;
+    }
+    return nullptr;
+  }
+
+  /// Shows active peers to `visit`, nearest to `target` first, until it returns false. Never shows ourselves.
+  /// Entries are valid until the table changes.
+  template <std::predicate<const Entry<Id, Contact>&> Visit>
+  void visit_nearest(const Id& target, Visit visit) const {
+    std::vector<std::pair<Id, const entry_type*>> sorted;  // of one bucket at a time
+    visit_range(0, buckets_.size(), 0, target, visit, sorted);
+  }
+  /// The exact `count` nearest active peers, nearest first; `exclude` is skipped without shortening the list.
+  [[nodiscard]] std::vector<entry_type> nearest(const Id& target, std::size_t count,
+                                                const std::optional<Id>& exclude = {}) const {
+    std::vector<entry_type> out;
+    if (count == 0) return out;
+    visit_nearest(target, [&](const entry_type& entry) {
+      if (entry.id != exclude) out.push_back(entry);
+      return out.size() < count;
+    });
+    return out;
+  }
+
+  /// All active peers, in the order of their ids' prefixes.
+  template <std::invocable<const Entry<Id, Contact>&> Visit>
+  void for_each(Visit visit) const {
+    for (const auto& bucket : buckets_) {
+      for (const auto& slot : bucket.active) visit(slot.entry);
+    }
+  }
+
+ private:
+  struct Slot {
+    entry_type entry;
+    bool in_question;  // somebody was told to ping it
+  };
+  struct Bucket {  // all ids that share the first `depth` bits of `lower`
+    Id lower;
+    std::size_t depth = 0;
+    std::vector<Slot> active;       // least recently heard first
+    std::vector<entry_type> spare;  // newest last
+  };
+
+  static bool covers(const Bucket& bucket, const Id& id) noexcept {
+    return (bucket.lower ^ id).leading_zeros() >= bucket.depth;
+  }
+  std::size_t bucket_of(const Id& id) const noexcept {
+    const auto after = std::upper_bound(buckets_.begin(), buckets_.end(), id,
+                                        [](const Id& value, const Bucket& bucket) { return value < bucket.lower; });
+    return static_cast<std::size_t>(std::distance(buckets_.begin(), after)) - 1;
+  }
+  static auto find_in(std::vector<Slot>& slots, const Id& id) noexcept {
+    return std::find_if(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.entry.id == id; });
+  }
+  static std::optional<entry_type> question(Slot& slot) {
+    if (slot.in_question) return std::nullopt;
+    slot.in_question = true;
+    return slot.entry;
+  }
+
+  void keep_spare(Bucket& bucket, entry_type entry) {
+    std::erase_if(bucket.spare, [&](const entry_type& known) { return known.id == entry.id; });
+    if (policy_.replacements == 0) return;
+    if (bucket.spare.size() >= policy_.replacements) bucket.spare.erase(bucket.spare.begin());
+    bucket.spare.push_back(std::move(entry));
+  }
+
+  /// The bit at the bucket's depth decides the half, so every id lands in the half that covers it.
+  void split(std::size_t at) {
+    Bucket upper;
+    Bucket& lower = buckets_[at];
+    const std::size_t bit = lower.depth++;
+    upper.lower = lower.lower;
+    upper.lower.set_bit(bit);
+    upper.depth = lower.depth;
+    const auto move_up = [bit](auto& from, auto& to, auto id_of) {  // keeps the order of both halves
+      auto kept = from.begin();
+      for (auto& item : from) {
+        if (id_of(item).bit(bit)) {
+          to.push_back(std::move(item));
+        } else {
+          if (&*kept != &item) *kept = std::move(item);
+          ++kept;
+        }
+      }
+      from.erase(kept, from.end());
+    };
+    move_up(lower.active, upper.active, [](const Slot& slot) -> const Id& { return slot.entry.id; });
+    move_up(lower.spare, upper.spare, [](const entry_type& entry) -> const Id& { return entry.id; });
+    for (Bucket* half : {&lower, &upper}) {
+      while (half->active.size() < policy_.bucket_size && !half->spare.empty()) {
+        half->active.push_back({std::move(half->spare.back()), false});
+        half->spare.pop_back();
+        ++size_;
+      }
+    }
+    buckets_.insert(buckets_.begin() + static_cast<std::ptrdiff_t>(at) + 1, std::move(upper));
+  }
+
+  /// Buckets [first, last) share the first `depth` bits and are a subtree: the half on the target's side is nearer as a
+  /// whole. @return false when `visit` has seen enough
+  template <class Visit>
+  bool visit_range(std::size_t first, std::size_t last, std::size_t depth, const Id& target, Visit& visit,
+                   std::vector<std::pair<Id, const entry_type*>>& sorted) const {
+    if (first == last) return true;
+    if (last - first == 1) {
+      sorted.clear();
+      for (const auto& slot : buckets_[first].active) sorted.emplace_back(slot.entry.id ^ target, &slot.entry);
+      std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+      return std::all_of(sorted.begin(), sorted.end(), [&](const auto& item) { return visit(*item.second); });
+    }
+    std::size_t middle = first;
+    while (middle < last && !buckets_[middle].lower.bit(depth)) ++middle;
+    const bool up = target.bit(depth);
+    if (!visit_range(up ? middle : first, up ? last : middle, depth + 1, target, visit, sorted)) return false;
+    return visit_range(up ? first : middle, up ? middle : last, depth + 1, target, visit, sorted);
+  }
+
+  Id self_;
+  Policy policy_;
+  std::vector<Bucket> buckets_;  // sorted by `lower`, together covering everything
+  std::size_t size_ = 0;
+};
+
+}  // namespace skep::inline v0::kademlia

@@ -1,0 +1,171 @@
+#include "skep/kademlia/lookup.hpp"
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include "skep/kademlia/routing_table.hpp"
+
+using namespace skep;
+using Id = kademlia::Id<160>;
+using Entry = kademlia::Entry<Id, int>;
+using kademlia::NearestAnswered;
+using Lookup = kademlia::Lookup<Id, int>;
+
+namespace {
+Id id_of(std::uint8_t first) {
+  Bytes bytes(20);
+  bytes.front() = first;
+  return *Id::from_bytes(bytes);
+}
+Entry peer(int n) { return {id_of(static_cast<std::uint8_t>(n)), n}; }
+}  // namespace
+
+TEST_CASE("the nearest are asked first, so many at once as the policy says") {
+  Lookup lookup(id_of(0), {}, {.width = 3, .parallelism = 2});
+  for (const int n : {9, 1, 5, 3}) lookup.add(peer(n));
+  CHECK(lookup.next()->contact == 1);
+  CHECK(lookup.next()->contact == 3);
+  CHECK_FALSE(lookup.next());
+  lookup.answered(id_of(3));
+  lookup.add(peer(2));
+  CHECK(lookup.next()->contact == 2);
+  lookup.answered(id_of(1));
+  CHECK_FALSE(lookup.next());  // 1 and 3 have answered and 2 is about to: 5 is not needed
+  CHECK_FALSE(lookup.finished());
+  lookup.answered(id_of(2));
+  CHECK(lookup.finished());
+  CHECK(lookup.requests() == 3);
+  CHECK(lookup.nearest(2) == std::vector{peer(1), peer(2)});
+}
+
+TEST_CASE("who fails is replaced by the next nearest and not listed") {
+  Lookup lookup(id_of(0), {}, {.width = 2, .parallelism = 2});
+  for (const int n : {1, 2, 3}) lookup.add(peer(n));
+  CHECK(lookup.next());
+  CHECK(lookup.next());
+  lookup.answered(id_of(2));
+  CHECK_FALSE(lookup.next());
+  lookup.failed(id_of(1));
+  CHECK(lookup.next()->contact == 3);
+  lookup.answered(id_of(3));
+  CHECK(lookup.finished());
+  CHECK(lookup.nearest(9) == std::vector{peer(2), peer(3)});
+}
+
+TEST_CASE("the search does not wait for a dead peer once others suffice") {
+  Lookup lookup(id_of(0), {}, {.width = 2, .parallelism = 1});
+  for (const int n : {1, 2, 3}) lookup.add(peer(n));
+  CHECK(lookup.next()->contact == 1);
+  CHECK_FALSE(lookup.next());
+  lookup.slow(id_of(1));
+  CHECK(lookup.next()->contact == 2);
+  lookup.answered(id_of(2));
+  CHECK_FALSE(lookup.finished());
+  CHECK(lookup.next()->contact == 3);
+  lookup.answered(id_of(3));
+  CHECK(lookup.finished());
+  CHECK(lookup.nearest(3) == std::vector{peer(2), peer(3), peer(1)});
+  SUBCASE("a late answer still counts") {
+    lookup.answered(id_of(1));
+    CHECK(lookup.nearest(3) == std::vector{peer(1), peer(2), peer(3)});
+  }
+}
+
+TEST_CASE("when all are slow the search waits for them") {
+  Lookup lookup(id_of(0), {}, {.width = 5, .parallelism = 1});
+  lookup.add(peer(1));
+  CHECK(lookup.next());
+  lookup.slow(id_of(1));
+  CHECK_FALSE(lookup.next());
+  CHECK_FALSE(lookup.finished());
+  lookup.answered(id_of(1));
+  CHECK(lookup.finished());
+}
+
+TEST_CASE("A3.22 ourselves among the neighbours is dropped") {
+  Lookup lookup(id_of(0), id_of(1));
+  lookup.add(peer(1));
+  CHECK_FALSE(lookup.next());
+  CHECK(lookup.finished());
+  CHECK(lookup.nearest(9).empty());
+}
+
+TEST_CASE("answers out of turn, twice, or from strangers change nothing") {
+  Lookup lookup(id_of(0), {});
+  lookup.answered(id_of(7));
+  lookup.add(peer(1));
+  lookup.answered(id_of(1));
+  lookup.slow(id_of(1));
+  CHECK(lookup.next()->contact == 1);
+  lookup.answered(id_of(1));
+  lookup.failed(id_of(1));
+  lookup.add(peer(1));
+  CHECK(lookup.finished());
+  CHECK(lookup.nearest(9) == std::vector{peer(1)});
+}
+
+TEST_CASE("a liar who invents ever nearer peers is stopped by the limit") {
+  Random engine(5);
+  Lookup lookup(id_of(0), {}, {.width = 20, .parallelism = 3, .max_requests = 40});
+  lookup.add(peer(255));
+  int asked = 0;
+  while (const auto entry = lookup.next()) {
+    ++asked;
+    for (int i = 0; i < 20; ++i) {
+      Bytes nearer(20);
+      engine.fill(nearer);
+      std::fill_n(nearer.begin(), std::min(asked / 3, 19), std::uint8_t{0});
+      lookup.add(Entry{*Id::from_bytes(nearer), i});
+    }
+    lookup.answered(entry->id);
+  }
+  CHECK(asked <= 40);
+  CHECK(lookup.finished());
+}
+
+TEST_CASE("in a swarm of routing tables the search finds the exact nearest, few requests each") {
+  using Table = kademlia::RoutingTable<Id, int>;
+  Random engine(23);
+  constexpr int nodes = 512;
+  std::vector<Id> ids;
+  std::vector<Table> tables;
+  for (int i = 0; i < nodes; ++i) ids.push_back(Id::random(engine));
+  for (int i = 0; i < nodes; ++i) {
+    Table table(ids[static_cast<std::size_t>(i)]);
+    for (int k = 0; k < 200; ++k) {
+      const auto other = engine.below(nodes);
+      table.heard(ids[other], static_cast<int>(other));
+    }
+    for (const auto& neighbour : ids) {  // everyone knows its own neighbourhood, as after joining
+      if ((neighbour ^ table.self()).leading_zeros() >= 5) {
+        table.heard(neighbour, static_cast<int>(std::find(ids.begin(), ids.end(), neighbour) - ids.begin()));
+      }
+    }
+    tables.push_back(std::move(table));
+  }
+  std::size_t exact = 0;
+  std::size_t requests = 0;
+  constexpr std::size_t rounds = 200;
+  for (std::size_t round = 0; round < rounds; ++round) {
+    const Id target = Id::random(engine);
+    const auto start = engine.below(nodes);
+    Lookup lookup(target, ids[start], {.width = 5, .parallelism = 3});
+    lookup.add(tables[start].nearest(target, 20));
+    while (const auto entry = lookup.next()) {
+      lookup.add(tables[static_cast<std::size_t>(entry->contact)].nearest(target, 20));
+      lookup.answered(entry->id);
+    }
+    CHECK(lookup.finished());
+    auto expected = ids;
+    std::erase(expected, ids[start]);
+    std::sort(expected.begin(), expected.end(), [&](const Id& a, const Id& b) { return (a ^ target) < (b ^ target); });
+    const auto found = lookup.nearest(5);
+    exact += std::equal(found.begin(), found.end(), expected.begin(),
+                        [](const Entry& e, const Id& id) { return e.id == id; });
+    requests += lookup.requests();
+  }
+  CHECK(exact >= rounds * 99 / 100);
+  CHECK(requests <= rounds * 9);
+}
