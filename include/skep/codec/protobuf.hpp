@@ -1,6 +1,8 @@
 // Protobuf by protozero on skep's byte types: a writer, and a reader that reports malformed bytes instead of throwing.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <protozero/basic_pbf_writer.hpp>
@@ -66,7 +68,10 @@ class MessageWriter {
   void varint_unless_default(std::uint32_t number, std::uint64_t value) {
     if (value != 0) varint(number, value);
   }
-  void real(std::uint32_t number, double value) { writer_.add_double(number, value); }
+  /// As protobuf sees it, -0.0 is not the default.
+  void real_unless_default(std::uint32_t number, double value) {
+    if (std::bit_cast<std::uint64_t>(value) != 0) writer_.add_double(number, value);
+  }
   /// Packed, as proto3 writes repeated numbers; nothing for an empty list.
   template <class List>
   void packed_reals(std::uint32_t number, const List& values) {
@@ -148,6 +153,20 @@ template <class Visit>
   } catch (const protozero::exception&) {
     return errc::malformed;
   }
+}
+
+/// Adds the numbers of a packed field to a list.
+[[nodiscard]] inline Result<void> read_packed_reals(FieldReader& field, std::vector<double>& list, std::size_t limit) {
+  const auto values = field.get_packed_double();
+  if (values.size() > limit - std::min(limit, list.size())) return errc::limit_exceeded;
+  list.insert(list.end(), values.begin(), values.end());
+  return {};
+}
+[[nodiscard]] inline Result<void> read_packed_bools(FieldReader& field, std::vector<bool>& list, std::size_t limit) {
+  for (const std::uint64_t value : field.get_packed_uint64()) {
+    if (const auto pushed = push_bounded(list, limit, value != 0); !pushed) return pushed;
+  }
+  return {};
 }
 
 /// A message that starts at its defaults and merges one set of fields.
