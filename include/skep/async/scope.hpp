@@ -1,0 +1,168 @@
+// Scope: where coroutines live. Every coroutine that is not awaited belongs to a scope that cancels and joins it.
+#pragma once
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/dispatch.hpp>
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "skep/async/awaitable.hpp"
+#include "skep/async/cancellation.hpp"
+#include "skep/async/event.hpp"
+#include "skep/core/log.hpp"
+
+namespace skep::inline v0 {
+
+namespace detail {
+
+/// The words of an exception, for a log line.
+[[nodiscard]] inline std::string describe(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
+
+/// Children that run on one executor, each with the one signal that cancels it. Kept alive by every child.
+class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
+ public:
+  explicit ChildGroup(Executor executor) : executor_(std::move(executor)), idle_(executor_) {}
+
+  /// Starts a child; it runs up to its first suspension before this returns when called on the executor.
+  /// `done(std::exception_ptr)` runs on the executor after its end.
+  template <class Body, class Done>
+  void spawn(Body&& body, Done done) {
+    children_.push_back(std::make_shared<asio::cancellation_signal>());
+    const auto child = std::prev(children_.end());
+    asio::co_spawn(
+        executor_, std::forward<Body>(body),
+        asio::bind_cancellation_slot((*child)->slot(), [self = shared_from_this(), child,
+                                                        done = std::move(done)](std::exception_ptr thrown) mutable {
+          const auto keep = std::move(*child);  // the signal outlives its operation
+          self->children_.erase(child);
+          done(std::move(thrown));
+          if (self->children_.empty()) self->idle_.wake_all();
+        }));
+  }
+
+  /// Asks every child to stop. On the executor only.
+  void cancel() {
+    const std::vector<std::shared_ptr<asio::cancellation_signal>> now(children_.begin(), children_.end());
+    for (const auto& child : now) child->emit(asio::cancellation_type::terminal);
+  }
+
+  /// Completes when no child runs any more, not earlier: when the waiting coroutine is cancelled, before or meanwhile,
+  /// the children are cancelled and awaited all the same.
+  static awaitable<void> join(std::shared_ptr<ChildGroup> self) {
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false);
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none) self->cancel();
+    while (!self->children_.empty()) {
+      const bool woken = co_await self->idle_.try_wait();
+      if (!woken) self->cancel();
+    }
+    co_await asio::this_coro::throw_if_cancelled(throws);
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return children_.size(); }
+  [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
+
+ private:
+  Executor executor_;
+  WaitList idle_;
+  std::list<std::shared_ptr<asio::cancellation_signal>> children_;
+};
+
+}  // namespace detail
+
+/// A function that makes a coroutine, such as a lambda with captures.
+template <class F>
+concept CoroutineFunction = std::invocable<F&> && std::same_as<std::invoke_result_t<F&>, awaitable<void>>;
+
+/// Owns coroutines that nobody awaits.
+///
+/// *Lifetime:* the children share the scope's state: destroying a scope cancels its children and does not wait for
+/// them; await `join` before destroying what they use. *Threads:* one executor; `cancel` and the destructor may also
+/// come from elsewhere and are posted there. *Cancellation:* terminal; a child may need one more await to notice.
+/// *Errors:* what a child throws is logged and the first kept in `failure`; the other children go on. The end of a
+/// cancelled child is no failure.
+class Scope {
+ public:
+  /// @param name  stands in the log line of a child that fails
+  explicit Scope(Executor executor, std::string name = "scope")
+      : state_(std::make_shared<State>(std::move(executor), std::move(name))) {}
+  Scope(Scope&&) noexcept = default;
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+  Scope& operator=(Scope&&) = delete;
+  ~Scope() {
+    if (state_ && state_->size() != 0) cancel();
+  }
+
+  /// Starts a child. On the executor it runs up to its first suspension before this returns. After `cancel` new
+  /// children are dropped unstarted.
+  void spawn(awaitable<void> child) { start(std::move(child)); }
+  /// The same for a lambda: its captures live as long as the child. Pass the lambda, do not call it.
+  template <class F>
+    requires CoroutineFunction<std::decay_t<F>>
+  void spawn(F&& function) {
+    start(std::forward<F>(function));
+  }
+
+  /// Asks every child to stop and lets no new one in. Idempotent, any thread.
+  void cancel() {
+    asio::dispatch(state_->executor(), [state = state_] {
+      state->cancelled = true;
+      state->cancel();
+    });
+  }
+
+  /// Completes when all children have ended. When the awaiting coroutine is cancelled meanwhile, the children are
+  /// cancelled and still awaited. In a coroutine that was cancelled before, say `co_await clear_cancellation()` first,
+  /// as before every other await of a cleanup. Does not throw what a child threw.
+  [[nodiscard]] awaitable<void> join() { return detail::ChildGroup::join(state_); }
+
+  /// How many children run.
+  [[nodiscard]] std::size_t size() const noexcept { return state_->size(); }
+  /// What the first failed child threw, or null.
+  [[nodiscard]] const std::exception_ptr& failure() const noexcept { return state_->failure; }
+  [[nodiscard]] const Executor& executor() const noexcept { return state_->executor(); }
+
+ private:
+  struct State : detail::ChildGroup {
+    State(Executor executor, std::string called) : ChildGroup(std::move(executor)), name(std::move(called)) {}
+
+    std::string name;
+    std::exception_ptr failure;
+    bool cancelled = false;
+  };
+
+  template <class Body>
+  void start(Body&& body) {
+    if (state_->cancelled) return;
+    state_->spawn(std::forward<Body>(body), [state = state_.get()](std::exception_ptr thrown) {
+      if (!thrown || is_cancellation(thrown)) return;
+      log(LogLevel::warning, state->name, detail::describe(thrown));
+      if (!state->failure) state->failure = std::move(thrown);
+    });
+  }
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace skep::inline v0
