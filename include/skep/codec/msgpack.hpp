@@ -1,0 +1,274 @@
+// MessagePack as Hivemind uses it: a value type, a reader that foreign bytes cannot exhaust, and a writer.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "skep/codec/msgpack_reader.hpp"
+#include "skep/codec/msgpack_writer.hpp"
+#include "skep/codec/utf8.hpp"
+#include "skep/core/bytes.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/result.hpp"
+
+namespace skep::inline v0::codec::msgpack {
+
+/// The extension types that Hivemind defines. Only tuples are opened here; the others belong to dht/ and moe/.
+inline constexpr std::int8_t tuple_extension = 0x40;
+inline constexpr std::int8_t dictionary_extension = 0x50;  ///< DictionaryDHTValue
+inline constexpr std::int8_t descriptor_extension = 0x51;  ///< BatchTensorDescriptor
+
+/// How deep values may be nested, a container or tuple counting one.
+inline constexpr std::size_t max_depth = 64;
+
+class Value;
+
+using Array = std::vector<Value>;
+/// Pairs in the order of the bytes. A foreign map may repeat a key.
+using Map = std::vector<std::pair<Value, Value>>;
+
+/// Hivemind's tuple: an array inside extension 0x40. Its readers tell it from a list, so it is a type of its own.
+struct Tuple {
+  Array items;
+};
+
+/// Any other extension, its data unread.
+struct Extension {
+  std::int8_t type = 0;
+  Bytes data;
+  friend bool operator==(const Extension&, const Extension&) = default;
+};
+
+/// One MessagePack value; nil when default-constructed.
+class Value {
+ public:
+  /// Integers are std::int64_t; std::uint64_t holds only those above its range. Text is UTF-8, bytes are not text.
+  using Storage = std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Bytes, Array,
+                               Map, Tuple, Extension>;
+
+  Value() noexcept = default;
+  template <std::integral T>
+  Value(T value) noexcept {  // NOLINT(*-explicit-*): literals are values
+    if constexpr (std::same_as<T, bool>) {
+      storage_ = value;
+    } else if (std::in_range<std::int64_t>(value)) {
+      storage_ = static_cast<std::int64_t>(value);
+    } else {
+      storage_ = static_cast<std::uint64_t>(value);
+    }
+  }
+  Value(std::floating_point auto value) noexcept : storage_(static_cast<double>(value)) {}  // NOLINT(*-explicit-*)
+  Value(std::string value) noexcept : storage_(std::move(value)) {}                         // NOLINT(*-explicit-*)
+  Value(std::string_view value) : storage_(std::string(value)) {}                           // NOLINT(*-explicit-*)
+  Value(const char* value) : storage_(std::string(value)) {}                                // NOLINT(*-explicit-*)
+  Value(Bytes value) noexcept : storage_(std::move(value)) {}                               // NOLINT(*-explicit-*)
+  Value(Array value) noexcept : storage_(std::move(value)) {}                               // NOLINT(*-explicit-*)
+  Value(Map value) noexcept : storage_(std::move(value)) {}                                 // NOLINT(*-explicit-*)
+  Value(Tuple value) noexcept : storage_(std::move(value)) {}                               // NOLINT(*-explicit-*)
+  Value(Extension value) noexcept : storage_(std::move(value)) {}                           // NOLINT(*-explicit-*)
+
+  /// The alternative if it is the one that is held, else null: `if (const auto* text = value.get_if<std::string>())`.
+  template <class T>
+  [[nodiscard]] const T* get_if() const noexcept {
+    return std::get_if<T>(&storage_);
+  }
+  template <class T>
+  [[nodiscard]] T* get_if() noexcept {
+    return std::get_if<T>(&storage_);
+  }
+  template <class T>
+  [[nodiscard]] bool is() const noexcept {
+    return std::holds_alternative<T>(storage_);
+  }
+  [[nodiscard]] bool is_nil() const noexcept { return is<std::monostate>(); }
+  [[nodiscard]] const Storage& storage() const noexcept { return storage_; }
+
+  /// The value under a text key of a map; null for another kind of value or when there is none.
+  [[nodiscard]] const Value* find(std::string_view key) const noexcept;
+
+  friend bool operator==(const Value&, const Value&);
+
+ private:
+  Storage storage_;
+};
+
+inline bool operator==(const Tuple& a, const Tuple& b) { return a.items == b.items; }
+inline bool operator==(const Value& a, const Value& b) { return a.storage_ == b.storage_; }
+
+inline const Value* Value::find(std::string_view key) const noexcept {
+  if (const auto* map = get_if<Map>()) {
+    for (const auto& [name, value] : *map) {
+      if (const auto* text = name.get_if<std::string>(); text && *text == key) return &value;
+    }
+  }
+  return nullptr;
+}
+
+/// Appends a value. Recurses as deep as the value is nested.
+inline void append_value(Bytes& to, const Value& value) {
+  struct Append {
+    Bytes& to;
+    void operator()(std::monostate) const { append_nil(to); }
+    void operator()(bool b) const { append_boolean(to, b); }
+    void operator()(std::int64_t n) const { append_integer(to, n); }
+    void operator()(std::uint64_t n) const { append_unsigned(to, n); }
+    void operator()(double d) const { append_real(to, d); }
+    void operator()(const std::string& text) const { append_text(to, text); }
+    void operator()(const Bytes& bytes) const { append_binary(to, bytes); }
+    void operator()(const Array& array) const {
+      append_array_head(to, array.size());
+      for (const auto& item : array) append_value(to, item);
+    }
+    void operator()(const Map& map) const {
+      append_map_head(to, map.size());
+      for (const auto& [key, item] : map) {
+        append_value(to, key);
+        append_value(to, item);
+      }
+    }
+    void operator()(const Tuple& tuple) const {
+      Bytes data;
+      Append{data}(tuple.items);
+      append_extension(to, tuple_extension, data);
+    }
+    void operator()(const Extension& extension) const { append_extension(to, extension.type, extension.data); }
+  };
+  std::visit(Append{to}, value.storage());
+}
+
+[[nodiscard]] inline Bytes encode(const Value& value) {
+  Bytes out;
+  append_value(out, value);
+  return out;
+}
+
+namespace detail {
+
+/// Builds a value from tokens with a stack of its own. No more elements are allocated than there are bytes.
+class Decoder {
+ public:
+  explicit Decoder(BytesView bytes) noexcept : reader_(bytes) {}
+
+  [[nodiscard]] Result<Value> decode(std::size_t depth_limit) {
+    Value root;
+    if (const auto begun = begin(root); !begun) return begun.error();
+    while (!open_.empty()) {
+      if (open_.size() > depth_limit) return errc::limit_exceeded;
+      Container& top = open_.back();
+      if (top.left == 0) {
+        if (top.value->is<Tuple>()) {  // the end of its extension
+          if (!reader_.at_end()) return errc::malformed;
+          reader_ = Reader(top.after);
+          pending_ = top.pending_after;
+        }
+        open_.pop_back();
+        continue;
+      }
+      --top.left;
+      --pending_;
+      if (const auto begun = begin(next_slot(top)); !begun) return begun.error();
+    }
+    if (!reader_.at_end()) return errc::malformed;
+    return root;
+  }
+
+ private:
+  struct Container {
+    Value* value;
+    std::size_t left;               ///< values still to come
+    BytesView after{};              ///< tuples only: the bytes behind the extension
+    std::size_t pending_after = 0;  ///< tuples only: `pending_` outside
+  };
+
+  /// Reads the next token into `slot`; a container is opened. Its elements never move: their room is reserved at once.
+  Result<void> begin(Value& slot) {
+    const auto token = reader_.next();
+    if (!token) return token.error();
+    switch (token->kind) {
+      case Kind::nil: break;
+      case Kind::boolean: slot = token->boolean(); break;
+      case Kind::integer: slot = token->integer(); break;
+      case Kind::unsigned_integer: slot = token->number; break;
+      case Kind::real: slot = token->real(); break;
+      case Kind::text:
+        if (is_utf8(token->bytes)) {
+          slot = as_text(token->bytes);
+        } else {
+          slot = to_bytes(token->bytes);
+        }
+        break;
+      case Kind::binary: slot = to_bytes(token->bytes); break;
+      case Kind::array: {
+        slot = Array();
+        return open(slot, *slot.get_if<Array>(), token->count(), 1);
+      }
+      case Kind::map: {
+        slot = Map();
+        return open(slot, *slot.get_if<Map>(), token->count(), 2);
+      }
+      case Kind::extension:
+        if (token->extension_type == tuple_extension) return open_tuple(slot, token->bytes);
+        slot = Extension{token->extension_type, to_bytes(token->bytes)};
+        break;
+    }
+    return check_room();
+  }
+
+  template <class List>
+  Result<void> open(Value& slot, List& list, std::size_t count, std::size_t values_each) {
+    pending_ += count * values_each;
+    if (const auto room = check_room(); !room) return room;
+    list.reserve(count);
+    open_.push_back({&slot, count * values_each});
+    return {};
+  }
+
+  Result<void> open_tuple(Value& slot, BytesView data) {
+    if (const auto room = check_room(); !room) return room;
+    const BytesView after = reader_.rest();
+    const std::size_t pending_after = std::exchange(pending_, 0);
+    reader_ = Reader(data);
+    const auto head = reader_.expect(Kind::array);
+    if (!head) return head.error();
+    slot = Tuple();
+    if (const auto opened = open(slot, slot.get_if<Tuple>()->items, head->count(), 1); !opened) return opened;
+    open_.back().after = after;
+    open_.back().pending_after = pending_after;
+    return {};
+  }
+
+  /// Every value that is still to come takes at least one byte, so counts that cannot be true end here.
+  [[nodiscard]] Result<void> check_room() const noexcept {
+    if (pending_ > reader_.rest().size()) return errc::truncated;
+    return {};
+  }
+
+  static Value& next_slot(Container& container) {
+    if (auto* array = container.value->get_if<Array>()) return array->emplace_back();
+    if (auto* tuple = container.value->get_if<Tuple>()) return tuple->items.emplace_back();
+    auto& map = *container.value->get_if<Map>();
+    if (container.left % 2 == 1) return map.emplace_back().first;
+    return map.back().second;
+  }
+
+  Reader reader_;
+  std::vector<Container> open_;
+  std::size_t pending_ = 0;  ///< values that open containers still wait for, inside the innermost tuple
+};
+
+}  // namespace detail
+
+/// Reads exactly one value. Never recurses; memory stays below 48 bytes for each byte read.
+/// @return errc::truncated; errc::malformed (bytes left over, an unused lead byte, a tuple that holds no array);
+/// errc::limit_exceeded when nested deeper than `depth_limit`.
+[[nodiscard]] inline Result<Value> decode(BytesView bytes, std::size_t depth_limit = max_depth) {
+  return detail::Decoder(bytes).decode(depth_limit);
+}
+
+}  // namespace skep::inline v0::codec::msgpack
