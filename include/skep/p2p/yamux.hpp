@@ -1,0 +1,562 @@
+// The yamux session as a pure machine: bytes in, events out; writes in, frames out. It knows no socket and no clock.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "skep/core/bytes.hpp"
+#include "skep/core/endian.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/result.hpp"
+#include "skep/p2p/error.hpp"
+#include "skep/p2p/yamux_frame.hpp"
+
+namespace skep::inline v0::p2p::yamux {
+
+/// Who connected: fixes the parity of the stream ids.
+enum class Role { dialer, listener };
+
+struct Limits {
+  std::size_t max_inbound = 1024;                ///< streams opened by the peer at one time; more are reset at once
+  std::size_t max_outbound = 64 * 1024;          ///< streams opened by us at one time; open() fails above it
+  std::size_t max_unacknowledged = 256;          ///< opened and not yet accepted; more wait here, as peers refuse them
+  std::uint32_t max_window = 16 * 1024 * 1024;   ///< a stream's receive window never grows above it
+  std::size_t window_budget = 64 * 1024 * 1024;  ///< what all streams together may have been granted above their start
+  std::size_t max_control = 4096;                ///< answers to pings and resets that wait to be written
+};
+
+/// When something small has to leave: at once, or with the next frame that has to leave anyway.
+enum class Urgency { now, lazy };
+
+/// One connection's streams (yamux specification; wire forms of all libp2p implementations are accepted).
+///
+/// Reading is pulled: `read()` takes bytes off the front of its input and returns one event at a time, payload as views
+/// into the input. Writing is lent: `write()` keeps views of the caller's bytes until `take()` has handed them out in
+/// frames, fair between streams, small frames of the session first. Every function but the constructor, `open()`,
+/// `write()` and `take()` allocates nothing in the steady state.
+///
+/// @tparam Owner  what the driver wants to find at a stream, e.g. a shared_ptr; default-constructible means "nobody"
+template <class Owner>
+class Session {
+ public:
+  class Stream {
+   public:
+    Owner owner{};  ///< of the driver; let go when the stream is gone
+
+    [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+    /// The peer will send nothing more.
+    [[nodiscard]] bool remote_closed() const noexcept { return remote_closed_; }
+    /// We promised to send nothing more.
+    [[nodiscard]] bool local_closed() const noexcept { return fin_queued_; }
+    [[nodiscard]] bool inbound() const noexcept { return inbound_; }
+    /// Nothing written is left to be handed out.
+    [[nodiscard]] bool drained() const noexcept { return next_ == outgoing_.size(); }
+    /// How many bytes the peer may still send.
+    [[nodiscard]] std::uint32_t receive_window() const noexcept { return receive_window_; }
+
+   private:
+    friend class Session;
+    enum class List : std::uint8_t { none, ready, lazy, waiting };
+
+    std::uint32_t id_ = 0;
+    std::uint64_t send_window_ = initial_window;
+    std::uint32_t receive_window_ = initial_window;
+    std::uint32_t target_window_ = initial_window;
+    std::uint32_t unread_ = 0;  // received, not yet consumed
+    std::uint32_t grant_ = 0;   // credit to be announced
+    std::vector<BytesView> outgoing_;
+    std::size_t next_ = 0;  // first of outgoing_ that is not handed out whole
+    Stream* before_ = nullptr;
+    Stream* after_ = nullptr;
+    List list_ = List::none;
+    bool inbound_ = false;
+    bool syn_pending_ = false;
+    bool ack_pending_ = false;
+    bool acknowledged_ = false;
+    bool fin_queued_ = false;
+    bool fin_lazy_ = false;
+    bool fin_sent_ = false;
+    bool remote_closed_ = false;
+    bool doomed_ = false;
+  };
+
+  struct Event {
+    enum class Kind {
+      none,       ///< the input is used up
+      opened,     ///< the peer opened `stream`; set its owner
+      data,       ///< `data` of `stream`; say consumed() when it is out of the way
+      ended,      ///< the peer closed its half of `stream`
+      reset,      ///< the peer gave `stream` up in both directions; it is gone after this event
+      pong,       ///< the answer to ping number `value`
+      went_away,  ///< the peer ends the session for reason `value`; 0: only no new streams
+    };
+    Kind kind = Kind::none;
+    Stream* stream = nullptr;
+    BytesView data;
+    std::uint32_t value = 0;
+  };
+
+  /// What `take()` hands out: the pieces to be sent in order, and the streams whose last written byte is among them.
+  /// Reused from one call to the next.
+  struct Batch {
+    std::vector<BytesView> pieces;
+    std::vector<Stream*> drained;
+    std::size_t size = 0;
+
+   private:
+    friend class Session;
+    std::vector<std::array<std::uint8_t, header_size>> headers;
+  };
+
+  explicit Session(Role role, Limits limits = {}) noexcept
+      : role_(role), limits_(limits), next_id_(role == Role::dialer ? 1 : 2), grantable_(limits.window_budget) {}
+
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Takes bytes off the front of `input` and returns the next event. A stream in an event stays valid until the
+  /// driver resets it or calls read(), take() or sweep() again.
+  /// @return errc::protocol_error for what the protocol forbids, errc::window_exceeded for a window that was ignored,
+  ///         skep::errc::limit_exceeded for a flood of pings or openings: the connection must be closed
+  [[nodiscard]] Result<Event> read(BytesView& input) {
+    sweep();
+    for (;;) {
+      if (payload_left_ > 0) {
+        if (input.empty()) return Event{};
+        const auto size = static_cast<std::uint32_t>(std::min<std::size_t>(payload_left_, input.size()));
+        const BytesView piece = input.first(size);
+        input = input.subspan(size);
+        payload_left_ -= size;
+        if (current_ == nullptr) continue;  // of a stream that is gone: drained
+        current_->unread_ += size;
+        return Event{.kind = Event::Kind::data, .stream = current_, .data = piece};
+      }
+      if (fin_after_payload_) {
+        fin_after_payload_ = false;
+        if (current_ != nullptr) return remote_close(*current_);
+      }
+      if (input.empty()) return Event{};
+      const std::size_t missing = header_size - header_filled_;
+      const std::size_t size = std::min(missing, input.size());
+      std::copy_n(input.begin(), size, header_.begin() + static_cast<std::ptrdiff_t>(header_filled_));
+      input = input.subspan(size);
+      header_filled_ += size;
+      if (header_filled_ < header_size) return Event{};
+      header_filled_ = 0;
+      const Result<FrameHeader> header = FrameHeader::decode(header_);
+      if (!header) return header.error();
+      Result<Event> event = on_header(*header);
+      if (!event || event->kind != Event::Kind::none) return event;
+    }
+  }
+
+  /// Opens a stream; its first frame announces it. It may be written to at once.
+  /// @return errc::too_many_streams above `max_outbound`, errc::going_away when the peer takes no more or ids are used
+  /// up
+  [[nodiscard]] Result<Stream*> open(Owner owner) {
+    if (remote_went_away_ || next_id_ > std::numeric_limits<std::uint32_t>::max() - 2) return errc::going_away;
+    if (outbound_ >= limits_.max_outbound) return errc::too_many_streams;
+    Stream& stream = insert(next_id_);
+    next_id_ += 2;
+    ++outbound_;
+    stream.owner = std::move(owner);
+    stream.syn_pending_ = true;
+    return &stream;
+  }
+
+  /// Lends bytes to be sent after those written before. They must stay where they are until a batch says `drained`
+  /// for the stream, or the stream is gone.
+  void write(Stream& stream, BytesView bytes) {
+    assert(!stream.fin_queued_);
+    if (!bytes.empty()) stream.outgoing_.push_back(bytes);
+    schedule(stream);
+  }
+
+  /// Closes our half after all that was written. With `Urgency::lazy` the frame waits for company.
+  void finish(Stream& stream, Urgency urgency = Urgency::now) {
+    if (stream.fin_queued_) return;
+    stream.fin_queued_ = true;
+    stream.fin_lazy_ = urgency == Urgency::lazy;
+    schedule(stream);
+  }
+
+  /// Gives a stream up in both directions and forgets it at once.
+  void reset(Stream& stream) {
+    if (stream.doomed_) return;
+    if (!stream.syn_pending_) push_control({.type = FrameType::window_update, .flags = rst, .stream = stream.id_});
+    doom(stream);
+  }
+
+  /// The driver has put `size` received bytes out of the way: they may be granted again. Half a window is collected
+  /// before the peer is told; a reader that keeps up sees its window doubled each time.
+  void consumed(Stream& stream, std::size_t size) {
+    assert(size <= stream.unread_);
+    stream.unread_ -= static_cast<std::uint32_t>(size);
+    if (stream.remote_closed_ || stream.doomed_) return;
+    const std::uint32_t outstanding = stream.receive_window_ + stream.unread_;
+    if (stream.target_window_ - std::min(stream.target_window_, outstanding) < stream.target_window_ / 2) return;
+    if (stream.unread_ == 0) grow(stream, stream.target_window_);
+    grant(stream, stream.target_window_ - outstanding);
+  }
+
+  /// The driver has a place for `size` more bytes: lets the peer send them without waiting, as far as limits allow.
+  void expect(Stream& stream, std::size_t size) {
+    if (stream.remote_closed_ || stream.doomed_) return;
+    const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(size, limits_.max_window));
+    if (wanted <= stream.receive_window_) return;
+    const std::uint32_t whole = wanted + stream.unread_;
+    if (whole > stream.target_window_) grow(stream, whole - stream.target_window_);
+    const std::uint32_t outstanding = stream.receive_window_ + stream.unread_;
+    if (stream.target_window_ > outstanding) grant(stream, stream.target_window_ - outstanding);
+  }
+
+  /// Asks the peer for a sign of life; the event `pong` carries the same number.
+  void ping(std::uint32_t number) {
+    push_control({.type = FrameType::ping, .flags = syn, .stream = 0, .length = number});
+  }
+
+  /// Something has to leave now; lazy frames wait until it has.
+  [[nodiscard]] bool urgent() const noexcept { return !control_.empty() || ready_.first != nullptr; }
+  /// Something has to leave some time.
+  [[nodiscard]] bool pending() const noexcept { return urgent() || lazy_.first != nullptr; }
+  [[nodiscard]] bool idle() const noexcept { return inbound_ + outbound_ == 0; }
+  [[nodiscard]] std::size_t inbound() const noexcept { return inbound_; }
+  [[nodiscard]] std::size_t outbound() const noexcept { return outbound_; }
+  [[nodiscard]] bool remote_went_away() const noexcept { return remote_went_away_; }
+
+  /// Hands out frames of at most about `budget` bytes: those of the session, then of every stream in turn, then what
+  /// was lazy. The pieces stay valid until the next call, those of a stream as long as its writer keeps them.
+  void take(Batch& batch, std::size_t budget) {
+    sweep();
+    batch.pieces.clear();
+    batch.drained.clear();
+    batch.headers.clear();
+    batch.headers.reserve(max_frames);  // pieces point at them: they must not move
+    batch.size = 0;
+    std::size_t controls = 0;
+    for (; controls < control_.size() && batch.headers.size() < max_frames; ++controls) {
+      push_header(batch, control_[controls]);
+    }
+    control_.erase(control_.begin(), control_.begin() + static_cast<std::ptrdiff_t>(controls));
+    while (ready_.first != nullptr && batch.size < budget && batch.headers.size() + 2 <= max_frames) {
+      Stream& stream = *ready_.first;
+      unlink(stream);
+      emit(batch, stream);
+    }
+    while (lazy_.first != nullptr && ready_.first == nullptr && batch.headers.size() + 2 <= max_frames) {
+      Stream& stream = *lazy_.first;
+      unlink(stream);
+      emit(batch, stream);
+    }
+  }
+
+  /// Lets go of streams that are over, and of their owners. read() and take() begin with it.
+  void sweep() noexcept {
+    while (!doomed_.empty()) {
+      const std::uint32_t id = doomed_.back();
+      doomed_.pop_back();
+      auto node = streams_.extract(id);
+      if (!node) continue;
+      [[maybe_unused]] const Owner owner = std::move(node.mapped().owner);  // destroyed last: it may look at us
+      std::vector<BytesView> outgoing = std::move(node.mapped().outgoing_);
+      if (spare_.size() < max_spare) {
+        outgoing.clear();
+        node.mapped() = Stream{};
+        node.mapped().outgoing_ = std::move(outgoing);
+        spare_.push_back(std::move(node));
+      }
+    }
+  }
+
+  /// Calls `visit(Stream&)` for every stream; it must neither open nor end one.
+  template <class Visit>
+  void for_each(Visit visit) {
+    for (auto& [id, stream] : streams_) {
+      if (!stream.doomed_) visit(stream);
+    }
+  }
+
+ private:
+  struct List {
+    Stream* first = nullptr;
+    Stream* last = nullptr;
+  };
+
+  static constexpr std::size_t max_frames = 256;  // in a batch
+  static constexpr std::size_t max_spare = 64;    // streams kept for reuse
+
+  Result<Event> on_header(const FrameHeader& header) {
+    switch (header.type) {
+      case FrameType::ping:
+        if (header.has(syn)) {
+          if (control_.size() >= limits_.max_control) return skep::errc::limit_exceeded;
+          push_control({.type = FrameType::ping, .flags = ack, .stream = 0, .length = header.length});
+          return Event{};
+        }
+        return Event{.kind = Event::Kind::pong, .value = header.length};
+      case FrameType::go_away:
+        remote_went_away_ = true;
+        return Event{.kind = Event::Kind::went_away, .value = header.length};
+      case FrameType::data:
+      case FrameType::window_update: break;
+    }
+    const bool carries_data = header.type == FrameType::data;
+    payload_left_ = carries_data ? header.length : 0;
+    fin_after_payload_ = false;
+    current_ = nullptr;
+    bool opened = false;
+    if (header.has(syn)) {
+      const bool odd = header.stream % 2 == 1;
+      if (header.stream == 0 || odd != (role_ == Role::listener) || streams_.contains(header.stream)) {
+        return errc::protocol_error;
+      }
+      if (control_.size() >= limits_.max_control) return skep::errc::limit_exceeded;  // a flood of streams to be reset
+      if (inbound_ >= limits_.max_inbound) {
+        push_control({.type = FrameType::window_update, .flags = rst, .stream = header.stream});
+        return Event{};
+      }
+      Stream& stream = insert(header.stream);
+      stream.inbound_ = true;
+      stream.acknowledged_ = true;
+      stream.ack_pending_ = true;
+      ++inbound_;
+      current_ = &stream;
+      opened = true;
+      schedule(stream);
+    } else if (const auto found = streams_.find(header.stream); found != streams_.end() && !found->second.doomed_) {
+      current_ = &found->second;
+    }
+    if (current_ == nullptr) return Event{};  // a stream that is gone: its payload is drained, the rest ignored
+    Stream& stream = *current_;
+    if (header.has(ack)) acknowledge(stream);
+    if (carries_data && header.length > 0) {
+      if (stream.remote_closed_ || header.has(rst)) {
+        current_ = nullptr;  // drained
+      } else {
+        if (header.length > stream.receive_window_) return errc::window_exceeded;
+        stream.receive_window_ -= header.length;
+      }
+    } else if (!carries_data && header.length > 0) {
+      stream.send_window_ += header.length;
+      schedule(stream);
+    }
+    if (header.has(rst)) {
+      doom(stream);
+      if (opened) return Event{};  // opened and given up in one frame: nothing happened
+      return Event{.kind = Event::Kind::reset, .stream = &stream};
+    }
+    fin_after_payload_ = header.has(fin);
+    if (opened) return Event{.kind = Event::Kind::opened, .stream = &stream};
+    return Event{};
+  }
+
+  Event remote_close(Stream& stream) {
+    if (stream.remote_closed_) return Event{};
+    stream.remote_closed_ = true;
+    if (stream.fin_sent_) doom(stream);
+    return Event{.kind = Event::Kind::ended, .stream = &stream};
+  }
+
+  Stream& insert(std::uint32_t id) {
+    if (spare_.empty()) {
+      Stream& stream = streams_[id];
+      stream.id_ = id;
+      return stream;
+    }
+    auto node = std::move(spare_.back());
+    spare_.pop_back();
+    node.key() = id;
+    node.mapped().id_ = id;
+    return streams_.insert(std::move(node)).position->second;
+  }
+
+  void acknowledge(Stream& stream) {
+    if (stream.acknowledged_ || stream.syn_pending_) return;
+    stream.acknowledged_ = true;
+    release_credit();
+  }
+
+  void release_credit() {
+    --unacknowledged_;
+    if (Stream* next = waiting_.first) {
+      unlink(*next);
+      schedule(*next);
+    }
+  }
+
+  // The stream takes part in nothing any more; it and its owner go at the next sweep.
+  void doom(Stream& stream) {
+    if (stream.doomed_) return;
+    stream.doomed_ = true;
+    unlink(stream);
+    stream.outgoing_.clear();
+    stream.next_ = 0;
+    grantable_ += stream.target_window_ - initial_window;
+    if (stream.inbound_) {
+      --inbound_;
+    } else {
+      --outbound_;
+      if (!stream.acknowledged_ && !stream.syn_pending_) release_credit();
+    }
+    if (current_ == &stream) current_ = nullptr;
+    doomed_.push_back(stream.id_);
+  }
+
+  void grow(Stream& stream, std::uint32_t by) {
+    const std::size_t room =
+        std::min<std::size_t>(grantable_, limits_.max_window - std::min(limits_.max_window, stream.target_window_));
+    const auto growth = static_cast<std::uint32_t>(std::min<std::size_t>(room, by));
+    stream.target_window_ += growth;
+    grantable_ -= growth;
+  }
+
+  void grant(Stream& stream, std::uint32_t credit) {
+    stream.receive_window_ += credit;
+    stream.grant_ += credit;
+    schedule(stream);
+  }
+
+  void push_control(FrameHeader header) { control_.push_back(header); }
+
+  [[nodiscard]] static bool can_send_data(const Stream& stream) noexcept {
+    return !stream.drained() && stream.send_window_ > 0;
+  }
+
+  // Puts the stream into the list where it belongs now.
+  void schedule(Stream& stream) {
+    if (stream.doomed_ || stream.list_ == Stream::List::ready || stream.list_ == Stream::List::waiting) return;
+    const bool fin_due = stream.fin_queued_ && !stream.fin_sent_ && stream.drained();
+    const bool now = can_send_data(stream) || stream.grant_ > 0 || (fin_due && !stream.fin_lazy_) ||
+                     (stream.syn_pending_ && !stream.drained());
+    if (now) {
+      unlink(stream);
+      link(stream, Stream::List::ready);
+    } else if (stream.list_ == Stream::List::none && (fin_due || stream.ack_pending_)) {
+      link(stream, Stream::List::lazy);
+    }
+  }
+
+  // Writes one frame of the stream, and a second one when there is credit to announce.
+  void emit(Batch& batch, Stream& stream) {
+    if (stream.syn_pending_) {
+      if (unacknowledged_ >= limits_.max_unacknowledged) {
+        link(stream, Stream::List::waiting);
+        return;
+      }
+      ++unacknowledged_;
+    }
+    std::uint16_t flags = 0;
+    if (std::exchange(stream.syn_pending_, false)) flags |= syn;
+    if (std::exchange(stream.ack_pending_, false)) flags |= ack;
+    if (const std::uint32_t credit = std::exchange(stream.grant_, 0U); credit > 0) {
+      push_header(batch, {FrameType::window_update, std::exchange(flags, std::uint16_t{0}), stream.id_, credit});
+    }
+    const bool had_data = !stream.drained();
+    if (can_send_data(stream)) {
+      push_header(batch, {FrameType::data, flags, stream.id_, 0});
+      const std::uint32_t size = push_data(batch, stream);
+      store_be<std::uint32_t>(batch.headers.back().data() + 8, size);
+      if (stream.fin_queued_ && stream.drained()) {
+        stream.fin_sent_ = true;
+        batch.headers.back()[3] |= static_cast<std::uint8_t>(fin);
+      }
+    } else {
+      if (stream.fin_queued_ && !stream.fin_sent_ && stream.drained()) {
+        stream.fin_sent_ = true;
+        flags |= fin;
+      }
+      if (flags != 0) push_header(batch, {FrameType::window_update, flags, stream.id_, 0});
+    }
+    if (had_data && stream.drained()) batch.drained.push_back(&stream);
+    if (stream.fin_sent_ && stream.remote_closed_) {
+      doom(stream);
+    } else {
+      schedule(stream);
+    }
+  }
+
+  void push_header(Batch& batch, const FrameHeader& header) {
+    batch.headers.push_back(header.encode());
+    batch.pieces.emplace_back(batch.headers.back());
+    batch.size += header_size;
+  }
+
+  // Hands out payload of one frame; whole segments are let go. @return its size, at least 1
+  std::uint32_t push_data(Batch& batch, Stream& stream) {
+    auto room = static_cast<std::uint32_t>(std::min<std::uint64_t>(stream.send_window_, max_sent_payload));
+    std::uint32_t size = 0;
+    while (room > 0 && !stream.drained()) {
+      BytesView& segment = stream.outgoing_[stream.next_];
+      const auto part = static_cast<std::uint32_t>(std::min<std::size_t>(segment.size(), room));
+      batch.pieces.push_back(segment.first(part));
+      segment = segment.subspan(part);
+      if (segment.empty()) ++stream.next_;
+      room -= part;
+      size += part;
+    }
+    if (stream.drained()) {
+      stream.outgoing_.clear();
+      stream.next_ = 0;
+    }
+    stream.send_window_ -= size;
+    batch.size += size;
+    return size;
+  }
+
+  [[nodiscard]] List& list_of(typename Stream::List list) noexcept {
+    if (list == Stream::List::ready) return ready_;
+    return list == Stream::List::lazy ? lazy_ : waiting_;
+  }
+
+  void link(Stream& stream, typename Stream::List where) noexcept {
+    List& list = list_of(where);
+    stream.list_ = where;
+    stream.before_ = list.last;
+    stream.after_ = nullptr;
+    (list.last ? list.last->after_ : list.first) = &stream;
+    list.last = &stream;
+  }
+
+  void unlink(Stream& stream) noexcept {
+    if (stream.list_ == Stream::List::none) return;
+    List& list = list_of(stream.list_);
+    (stream.before_ ? stream.before_->after_ : list.first) = stream.after_;
+    (stream.after_ ? stream.after_->before_ : list.last) = stream.before_;
+    stream.list_ = Stream::List::none;
+    stream.before_ = stream.after_ = nullptr;
+  }
+
+  using Streams = std::unordered_map<std::uint32_t, Stream>;
+
+  Role role_;
+  Limits limits_;
+  std::uint32_t next_id_;
+  Streams streams_;
+  std::vector<typename Streams::node_type> spare_;
+  std::vector<std::uint32_t> doomed_;
+  std::vector<FrameHeader> control_;
+  List ready_;    // something has to leave
+  List lazy_;     // an acknowledgement or a closing half that may wait for company
+  List waiting_;  // opened beyond what the peer accepts unacknowledged
+  std::size_t inbound_ = 0;
+  std::size_t outbound_ = 0;
+  std::size_t unacknowledged_ = 0;
+  std::size_t grantable_;
+  bool remote_went_away_ = false;
+
+  // the frame that is being read
+  std::array<std::uint8_t, header_size> header_{};
+  std::size_t header_filled_ = 0;
+  std::uint32_t payload_left_ = 0;
+  bool fin_after_payload_ = false;
+  Stream* current_ = nullptr;
+};
+
+}  // namespace skep::inline v0::p2p::yamux
