@@ -1,1 +1,0 @@
-// The unit that carries a precompiled header.
