@@ -1,6 +1,14 @@
 # What our own programs are built with; nothing of it reaches a user's build.
 set(SKEP_SANITIZE "" CACHE STRING "Sanitizers for our own programs: address,undefined or thread")
 
+# ccache serves precompiled headers only when their time stamps do not count; the settings stand in the command itself,
+# so that ninja, cmake --build and an editor all share one cache.
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_NOHASHDIR=1
+    CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE_PROGRAM})
+endif()
+
 add_library(skep_development INTERFACE)
 target_compile_options(skep_development INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Wno-missing-field-initializers)
@@ -9,6 +17,55 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_link_options(skep_development INTERFACE -fuse-ld=lld)
 endif()
 if(SKEP_SANITIZE)
-  target_compile_options(skep_development INTERFACE -fsanitize=${SKEP_SANITIZE} -fno-sanitize-recover=all -g1 -fno-omit-frame-pointer)
+  target_compile_options(skep_development INTERFACE
+    -fsanitize=${SKEP_SANITIZE} -fno-sanitize-recover=all -g1 -fno-omit-frame-pointer)
   target_link_options(skep_development INTERFACE -fsanitize=${SKEP_SANITIZE})
 endif()
+target_link_options(skep_development INTERFACE -Wl,--as-needed)
+
+# Two precompiled headers, of third-party headers only: one with LibTorch first, one without it.
+set(_skep_common_headers <asio.hpp> <asio/async_result.hpp> <asio/experimental/parallel_group.hpp> <algorithm> <array>
+  <chrono> <deque> <functional> <map> <memory> <optional> <span> <string> <unordered_map> <variant> <vector>)
+set(SKEP_PRECOMPILE ON CACHE BOOL "Use precompiled headers")
+add_library(skep_pch OBJECT ${CMAKE_CURRENT_LIST_DIR}/empty.cpp)
+target_link_libraries(skep_pch PRIVATE skep::dht skep_development)
+if(SKEP_PRECOMPILE)
+  target_precompile_headers(skep_pch PRIVATE ${_skep_common_headers})
+endif()
+if(SKEP_WITH_TORCH)
+  add_library(skep_torch_pch OBJECT ${CMAKE_CURRENT_LIST_DIR}/empty.cpp)
+  target_link_libraries(skep_torch_pch PRIVATE skep::skep skep_development)
+  if(SKEP_PRECOMPILE)
+    target_precompile_headers(skep_torch_pch PRIVATE <ATen/core/ivalue.h> <torch/torch.h> ${_skep_common_headers})
+  endif()
+endif()
+
+# skep_program(<target> TORCH <bool> SOURCES <files>): a program of ours, with the precompiled header that fits.
+function(skep_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "TORCH" "SOURCES")
+  add_executable(${name} ${ARG_SOURCES})
+  if(ARG_TORCH)
+    target_link_libraries(${name} PRIVATE skep::skep skep_development)
+    set(pch skep_torch_pch)
+  else()
+    target_link_libraries(${name} PRIVATE skep::dht skep_development)
+    set(pch skep_pch)
+  endif()
+  if(SKEP_PRECOMPILE)
+    target_precompile_headers(${name} REUSE_FROM ${pch})
+  endif()
+endfunction()
+
+# skep_mentions(<result> <regex> <files>): whether an include line of the files matches; CMake runs again when they change.
+function(skep_mentions result regex)
+  set(found FALSE)
+  foreach(file IN LISTS ARGN)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(STRINGS ${file} lines REGEX "^#include [<\"](${regex})")
+    if(lines)
+      set(found TRUE)
+    endif()
+  endforeach()
+  set(${result} ${found} PARENT_SCOPE)
+endfunction()
+set(skep_torch_includes "torch/|ATen/|skep/moe\\.hpp|skep/moe/(tensor|server)/|skep/moe/client/(remote_expert|mixture|switch_mixture)|skep/cli/server")

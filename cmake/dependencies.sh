@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what skep needs from Debian, by groups, and makes the Hivemind environment for the live tests.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+  cat <<'END'
+usage: cmake/dependencies.sh [--list | --print] GROUP...
+
+Says what it is going to install, installs it, and is silent when nothing is missing. Needs root or sudo; without them
+it prints the command to run.
+
+  including   what a program needs that includes skep: the libraries, LibTorch among them
+  build       the compiler, CMake, Ninja
+  examples    the data set and libraries of the examples
+  test        doctest and Python; also makes an environment with Hivemind itself, for the tests against it
+  check       sanitizers, formatter, linter, debootstrap
+  all         all of these
+
+  --list      print the packages of the groups instead
+  --print     print the place of the Hivemind environment instead
+END
+}
+
+# group <name>: its packages. One reason each:
+#   libopenblas0-pthread  LibTorch's matrix products are 30 times slower on the reference BLAS
+#   libssl-dev            libcrypto: SHA-1, RSA, a ChaCha20-Poly1305 that is faster on bulk than libsodium's
+#   llvm-19               the symbolizer that turns a sanitizer's addresses into lines
+group() {
+  case $1 in
+    including) echo libasio-dev libsodium-dev libssl-dev libprotozero-dev nlohmann-json3-dev libtorch-dev \
+      libopenblas0-pthread libcli11-dev libspdlog-dev ;;
+    build) echo clang-19 lld-19 cmake ninja-build ccache ;;
+    examples) echo dataset-fashion-mnist zlib1g-dev libcairo2-dev ;;
+    test) echo doctest-dev python3 python3-venv python3-torch ;;
+    check) echo libclang-rt-19-dev llvm-19 clang-format-19 clang-tidy-19 debootstrap ca-certificates ;;
+    *) return 1 ;;
+  esac
+}
+
+hivemind_version=1.1.12
+hivemind_env=$SKEP_CACHE/hivemind-$hivemind_version
+
+# Hivemind from PyPI over Debian's PyTorch, in an environment of its own.
+make_hivemind() {
+  [[ -f $hivemind_env/complete ]] && return
+  skep_say "making a Python environment with Hivemind $hivemind_version in $hivemind_env"
+  rm -rf "$hivemind_env"
+  local log=$SKEP_CACHE/hivemind.log python=$hivemind_env/bin/python
+  skep_quietly "$log" /usr/bin/python3 -m venv --system-site-packages "$hivemind_env"
+  skep_quietly "$log" "$python" -m pip install --disable-pip-version-check --retries 5 \
+    --constraint "$SKEP_ROOT/cmake/hivemind-constraints.txt" "hivemind==$hivemind_version"
+  skep_quietly "$log" "$python" -c "import hivemind, torch; torch.ones(1).numpy()"
+  touch "$hivemind_env/complete"
+}
+
+mode=install
+groups=()
+for argument; do
+  case $argument in
+    -h | --help) usage; exit ;;
+    --list | --print) mode=${argument#--} ;;
+    all) groups+=(including build examples test check) ;;
+    *) group "$argument" >/dev/null || { usage >&2; skep_fail "no group is called \"$argument\""; }
+      groups+=("$argument") ;;
+  esac
+done
+if [[ $mode == print ]]; then
+  echo "$hivemind_env"
+  exit
+fi
+[[ ${#groups[@]} -gt 0 ]] || { usage >&2; exit 2; }
+read -ra packages <<<"$(for name in "${groups[@]}"; do group "$name"; done | tr '\n' ' ')"
+if [[ $mode == list ]]; then
+  printf '%s\n' "${packages[@]}"
+  exit
+fi
+
+command -v dpkg-query >/dev/null ||
+  skep_fail "this is not Debian; install what these packages hold: ${packages[*]}"
+missing=()
+for package in "${packages[@]}"; do
+  [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+done
+if [[ ${#missing[@]} -gt 0 ]]; then
+  skep_say "installing ${#missing[@]} Debian packages and what they need: ${missing[*]}"
+  log=$SKEP_CACHE/apt.log
+  install="apt-get install -y --no-install-recommends ${missing[*]}"
+  skep_as_root true || skep_fail "that needs root. Run as root:  apt-get update && $install"
+  # a failed update is no harm when the lists are there
+  skep_quietly "$log" skep_as_root apt-get update -q ||
+    skep_say "apt-get update failed; trying with the lists that are here"
+  # shellcheck disable=SC2086
+  skep_quietly "$log" skep_as_root env DEBIAN_FRONTEND=noninteractive $install -q -o Acquire::Retries=3 ||
+    skep_fail "the packages could not be installed. Run as root:  apt-get update && $install"
+fi
+for name in "${groups[@]}"; do
+  if [[ $name == test ]]; then make_hivemind; fi
+done

@@ -1,0 +1,1 @@
+// The unit that carries a precompiled header.
