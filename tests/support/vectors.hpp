@@ -1,53 +1,55 @@
-// Byte vectors for tests: hexadecimal text to bytes, and vectors.json, taken from live peers and independent libraries.
+// The recorded bytes of tests/vectors/vectors.json, taken from live Hivemind or independent libraries.
 #pragma once
 
-#include <filesystem>
+#include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "skep/core/bytes.hpp"
 
-namespace skep::test {
+namespace skep_test {
 
-/// The bytes of hexadecimal text; spaces are skipped.
-[[nodiscard]] inline Bytes from_hex(std::string_view text) {
-  const auto digit = [](char c) -> int {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    throw std::invalid_argument("not a hexadecimal digit");
+/// The bytes of lower-case hexadecimal text.
+[[nodiscard]] inline skep::Bytes unhex(std::string_view text) {
+  const auto digit = [&](char c) -> unsigned {
+    if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+    if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a') + 10;
+    throw std::invalid_argument("not hexadecimal: " + std::string(text));
   };
-  Bytes bytes;
-  int high = -1;
-  for (const char c : text) {
-    if (c == ' ') continue;
-    if (high < 0) {
-      high = digit(c);
-    } else {
-      bytes.push_back(static_cast<std::uint8_t>(high * 16 + digit(c)));
-      high = -1;
-    }
+  skep::Bytes bytes;
+  bytes.reserve(text.size() / 2);
+  for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
+    bytes.push_back(static_cast<std::uint8_t>(digit(text[i]) << 4 | digit(text[i + 1])));
   }
-  if (high >= 0) throw std::invalid_argument("half a byte at the end");
   return bytes;
 }
 
-/// The whole of tests/vectors/vectors.json.
-[[nodiscard]] inline const nlohmann::json& vectors() {
+/// An entry by its path: `vector_of("rpc", "unary_echo")`.
+[[nodiscard]] inline const nlohmann::json& vector_of(const std::string& section, const std::string& name) {
   static const nlohmann::json all = [] {
-    const auto path = std::filesystem::path(__FILE__).parent_path() / "../vectors/vectors.json";
-    std::ifstream file(path);
-    if (!file) throw std::runtime_error("cannot read " + path.string());
+    std::ifstream file(SKEP_TEST_VECTORS);
     return nlohmann::json::parse(file);
   }();
-  return all;
+  return all.at(section).at(name);
 }
 
-/// A text of vectors.json in hexadecimal, as bytes.
-[[nodiscard]] inline Bytes hex_at(const nlohmann::json& object, const char* key) {
-  return from_hex(object.at(key).get_ref<const std::string&>());
+/// The bytes under one key of an entry: `vector_bytes("rpc", "unary_echo", "request")`.
+[[nodiscard]] inline skep::Bytes vector_bytes(const std::string& section, const std::string& name,
+                                              const std::string& key) {
+  return unhex(vector_of(section, name).at(key).get<std::string>());
 }
 
-}  // namespace skep::test
+/// The same for a key that holds a list of texts.
+[[nodiscard]] inline std::vector<skep::Bytes> vector_list(const std::string& section, const std::string& name,
+                                                          const std::string& key) {
+  std::vector<skep::Bytes> list;
+  for (const auto& text : vector_of(section, name).at(key)) list.push_back(unhex(text.get<std::string>()));
+  return list;
+}
+
+}  // namespace skep_test
