@@ -1,0 +1,287 @@
+#include "skep/moe/beam.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "skep/core/random.hpp"
+#include "support/experts.hpp"
+// doctest comes last
+#include <doctest/doctest.h>
+
+using namespace skep;
+using moe::BeamQuery;
+using moe::BeamSearch;
+using moe::ExpertChoice;
+using test::peer;
+using test::Table;
+
+namespace {
+
+ExpertChoice search(Table& table, BeamQuery query) {
+  BeamSearch beam(std::move(query));
+  while (!beam.advance().empty()) {
+    ++table.calls;
+    std::vector<std::shared_ptr<const moe::Successors>> found;
+    for (const auto& prefix : beam.missing()) {
+      const auto records = table.find(prefix);
+      found.push_back(records ? std::make_shared<const moe::Successors>(prefix, *records) : nullptr);
+    }
+    beam.learn(found);
+  }
+  return std::move(beam).take();
+}
+
+std::vector<std::string> uids(const ExpertChoice& choice, std::size_t row) {
+  std::vector<std::string> names;
+  for (const auto expert : choice.row(row)) names.push_back(choice.experts[expert].uid);
+  return names;
+}
+
+using Uids = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("B6.6 two dimensions: the sums of scores decide, only the beam's prefixes are looked up") {
+  Table table;
+  for (int i = 0; i < 8; ++i) {
+    for (int j = 0; j < 8; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
+  }
+  const ExpertChoice choice = search(table, {.prefix = "ffn.",
+                                             .grid = {8, 8},
+                                             .scores = {0, 1, 2, 3, 4, 5, 6, 7, 0, 10, 20, 30, 40, 50, 60, 70},
+                                             .beam_size = 3});
+  CHECK(uids(choice, 0) == Uids{"ffn.7.7", "ffn.6.7", "ffn.5.7"});
+  CHECK(std::vector(choice.scores) == std::vector<float>{77, 76, 75});
+  CHECK(choice.experts.at(choice.row(0)[0]).peer_id == peer(1));
+  CHECK(table.asked.size() == 3);  // B6.19: no misses, so as many as the beam is wide, in one call
+  CHECK(table.calls == 1);
+}
+
+TEST_CASE("B6.19 first-dimension misses and the beam are looked up, then at most the beam per dimension") {
+  Table table;
+  for (int i = 0; i < 32; i += 3) {
+    for (int j = 0; j < 32; ++j) table.declare("e." + std::to_string(i) + "." + std::to_string(j) + ".1");
+  }
+  std::vector<float> scores;
+  for (int i = 0; i < 32 * 2 + 2; ++i) scores.push_back(static_cast<float>(i % 32));
+  const ExpertChoice choice = search(table, {.prefix = "e.", .grid = {32, 32, 2}, .scores = scores, .beam_size = 4});
+  CHECK(uids(choice, 0).front() == "e.30.31.1");
+  int first = 0;
+  int second = 0;
+  for (const auto& [prefix, times] : table.asked) {
+    CHECK(times == 1);
+    ++(moe::coordinates_of(prefix)->size() == 1 ? first : second);
+  }
+  CHECK(first == 7 + 4);  // 31, 29, 28, 26, 25, 23, 22 are missing before 30, 27, 24, 21 fill the beam
+  CHECK(second == 4);
+}
+
+TEST_CASE("num_workers looks ahead in the first dimension and changes nothing else") {
+  Table table;
+  table.declare("e.0.0");
+  table.declare("e.1.0");
+  std::vector<float> scores(65, 0);
+  for (std::size_t i = 0; i < 64; ++i) scores[i] = static_cast<float>(i);
+  const BeamQuery query{.prefix = "e.", .grid = {64, 1}, .scores = scores, .beam_size = 1};
+  Table patient = table;
+  CHECK(uids(search(patient, query), 0) == Uids{"e.1.0"});
+  CHECK(patient.calls == 63);
+  BeamQuery ahead = query;
+  ahead.num_workers = 16;
+  Table eager = table;
+  CHECK(uids(search(eager, ahead), 0) == Uids{"e.1.0"});
+  CHECK(eager.calls == 4);
+}
+
+TEST_CASE("a batch looks every prefix up once") {
+  Table table;
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < 16; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
+  }
+  Random random(5);
+  BeamQuery query{.prefix = "ffn.", .grid = {16, 16}, .rows = 200, .beam_size = 4};
+  for (std::size_t i = 0; i < query.rows * 32; ++i) query.scores.push_back(static_cast<float>(random.unit()));
+  const ExpertChoice choice = search(table, query);
+  REQUIRE(choice.rows() == 200);
+  for (const auto& [prefix, times] : table.asked) CHECK(times == 1);
+  CHECK(table.calls == 1);
+
+  std::set<std::string> unique;
+  for (const auto& expert : choice.experts) CHECK(unique.insert(expert.uid).second);
+  for (std::size_t row = 0; row < choice.rows(); ++row) {  // each row as if searched alone
+    BeamQuery alone{.prefix = "ffn.", .grid = {16, 16}, .beam_size = 4};
+    alone.scores.assign(query.scores.begin() + static_cast<std::ptrdiff_t>(row * 32),
+                        query.scores.begin() + static_cast<std::ptrdiff_t>(row * 32 + 32));
+    CHECK(uids(choice, row) == uids(search(table, alone), 0));
+  }
+}
+
+TEST_CASE("one dimension: flat experts") {
+  Table table;
+  table.declare("expert.3");
+  table.declare("expert.10");
+  table.declare("expert.2.7");  // two coordinates: not an expert of this grid
+  const BeamQuery query{.prefix = "expert.", .grid = {16}, .scores = std::vector<float>(16, 1.0F), .beam_size = 4};
+  CHECK(uids(search(table, query), 0) == Uids{"expert.10", "expert.3"});  // equal scores: by uid
+}
+
+TEST_CASE("B6.7 a prefix that contains coordinates searches the grid below it") {
+  Table table;
+  for (int i = 0; i < 4; ++i) {
+    table.declare("ffn.1." + std::to_string(i));
+    for (int j = 0; j < 4; ++j) table.declare("deep.1." + std::to_string(i) + "." + std::to_string(j));
+  }
+  CHECK(uids(search(table, {.prefix = "ffn.1.", .grid = {4}, .scores = {1, 4, 3, 2}, .beam_size = 2}), 0) ==
+        Uids{"ffn.1.1", "ffn.1.2"});
+  CHECK(uids(search(table, {.prefix = "deep.1.", .grid = {4, 4}, .scores = {1, 4, 3, 2, 0, 9, 0, 7}, .beam_size = 2}),
+             0) == Uids{"deep.1.1.1", "deep.1.2.1"});
+}
+
+TEST_CASE("B6.7 experts outside the grid are not chosen") {
+  Table table;
+  table.declare("ffn.0.9");
+  table.declare("ffn.9.0");
+  table.declare("ffn.1.1.1");
+  table.declare("ffn.2");
+  table.declare("ffn.3.1");
+  const BeamQuery query{.prefix = "ffn.", .grid = {4, 4}, .scores = std::vector<float>(8, 1.0F), .beam_size = 8};
+  CHECK(uids(search(table, query), 0) == Uids{"ffn.3.1"});
+}
+
+TEST_CASE("B6.16 an empty grid gives an empty list in any number of dimensions") {
+  for (std::size_t dimensions = 1; dimensions <= 5; ++dimensions) {
+    Table table;
+    const BeamQuery query{.prefix = "ffn.",
+                          .grid = std::vector<int>(dimensions, 3),
+                          .scores = std::vector<float>(2 * 3 * dimensions, 1.0F),
+                          .rows = 2,
+                          .beam_size = 4};
+    const ExpertChoice choice = search(table, query);
+    CHECK(choice.rows() == 2);
+    CHECK(choice.experts.empty());
+    CHECK(choice.row(0).empty());
+    CHECK(choice.row(1).empty());
+  }
+  Table table;
+  CHECK(search(table, {.prefix = "ffn.", .grid = {3}, .rows = 0}).rows() == 0);
+}
+
+TEST_CASE("B6.8 an example at a shorter prefix is a candidate, B6.18 unless the search found it gone") {
+  Table table;
+  table.declare("e.0.0.0");
+  table.declare("e.0.1.1");
+  // beam 1 follows e.0.1.; the example of e.0. at 0 is still the better expert
+  const BeamQuery query{.prefix = "e.", .grid = {1, 2, 2}, .scores = {0, 1, 2, 9, 0}, .beam_size = 1};
+  CHECK(uids(search(table, query), 0) == Uids{"e.0.0.0"});
+
+  Table stale = table;
+  stale.records.erase("e.0.0.");  // its own dictionary has expired, the shorter one not yet
+  BeamQuery wide = query;
+  wide.beam_size = 4;
+  CHECK(uids(search(stale, wide), 0) == Uids{"e.0.1.1"});
+  Table emptied = table;
+  emptied.records["e.0.0."] = {{1, {"e.0.0.1", peer(2)}}};
+  CHECK(uids(search(emptied, wide), 0) == Uids{"e.0.1.1", "e.0.0.1"});
+}
+
+TEST_CASE("skipped experts leave their place to the next best") {
+  Table table;
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      table.declare("ffn." + std::to_string(i) + "." + std::to_string(j), peer(static_cast<std::uint8_t>(i)));
+    }
+  }
+  BeamQuery query{.prefix = "ffn.", .grid = {4, 4}, .scores = {4, 3, 2, 1, 0, 0, 0, 9}, .beam_size = 2};
+  CHECK(uids(search(table, query), 0) == Uids{"ffn.0.3", "ffn.1.3"});
+  query.skip = [](const moe::ExpertInfo& expert) { return expert.peer_id == peer(0); };
+  CHECK(uids(search(table, query), 0) == Uids{"ffn.1.3", "ffn.2.3"});
+}
+
+TEST_CASE("scores that are not numbers come last and break nothing") {
+  Table table;
+  for (int i = 0; i < 64; ++i) table.declare("ffn." + std::to_string(i));
+  std::vector<float> scores(64, std::nanf(""));
+  scores[7] = 1;
+  scores[8] = -std::numeric_limits<float>::infinity();
+  const auto found = uids(search(table, {.prefix = "ffn.", .grid = {64}, .scores = scores, .beam_size = 3}), 0);
+  CHECK(found == Uids{"ffn.7", "ffn.0", "ffn.1"});
+}
+
+TEST_CASE("known prefixes are not asked for, as long as they are fresh") {
+  Table table;
+  table.declare("ffn.0.0");
+  table.declare("ffn.1.0");
+  moe::PrefixCache cache;
+  cache.add({{"ffn.0.", {std::make_shared<const moe::Successors>("ffn.0.", table.records["ffn.0."]), SteadyTime{10s}}},
+             {"ffn.1.", {nullptr, SteadyTime{10s}}}},
+            SteadyTime{0s});
+  const BeamQuery query{.prefix = "ffn.", .grid = {2, 1}, .scores = {0, 1, 0}, .beam_size = 2};
+  BeamSearch fresh(query, cache.snapshot(), SteadyTime{9s});
+  CHECK(fresh.advance().empty());
+  CHECK(uids(std::move(fresh).take(), 0) == Uids{"ffn.0.0"});
+  BeamSearch stale(query, cache.snapshot(), SteadyTime{10s});
+  CHECK(stale.advance() == Uids{"ffn.1.", "ffn.0."});
+}
+
+TEST_CASE("property: a beam that covers the grid finds what exhaustive search finds") {
+  Random random(1);
+  for (int round = 0; round < 400; ++round) {
+    const std::size_t dimensions = 1 + random.below(4);
+    std::vector<int> grid;
+    for (std::size_t d = 0; d < dimensions; ++d) grid.push_back(1 + static_cast<int>(random.below(5)));
+    const std::string prefix = random.below(4) == 0 ? "ffn.2." : "ffn.";
+    Table table;
+    std::set<std::string> alive;
+    for (std::uint64_t n = random.below(40); n > 0; --n) {
+      std::string uid = prefix.substr(0, prefix.size() - 1);
+      for (const int size : grid) uid += "." + std::to_string(random.below(static_cast<std::uint64_t>(size)));
+      table.declare(uid, peer(static_cast<std::uint8_t>(n)));
+      alive.insert(uid);
+    }
+    BeamQuery query{.prefix = prefix, .grid = grid, .rows = 1 + random.below(4), .beam_size = 625};
+    std::size_t width = 0;
+    for (const int size : grid) width += static_cast<std::size_t>(size);
+    const bool ties = random.below(2) == 0;
+    for (std::size_t i = 0; i < query.rows * width; ++i) {
+      query.scores.push_back(ties ? static_cast<float>(random.below(3)) : static_cast<float>(random.unit()));
+    }
+    const ExpertChoice choice = search(table, query);
+    for (std::size_t row = 0; row < query.rows; ++row) {
+      std::vector<std::pair<float, std::string>> brute;
+      for (const auto& uid : alive) {
+        float score = 0;
+        std::size_t column = row * width;
+        const auto coordinates = *moe::coordinates_of(uid);
+        for (std::size_t d = 0; d < dimensions; ++d) {
+          const int coordinate = coordinates[coordinates.size() - dimensions + d];
+          score += query.scores[column + static_cast<std::size_t>(coordinate)];
+          column += static_cast<std::size_t>(grid[d]);
+        }
+        brute.emplace_back(-score, uid);
+      }
+      std::sort(brute.begin(), brute.end());
+      Uids expected;
+      for (const auto& entry : brute) expected.push_back(entry.second);
+      CHECK(uids(choice, row) == expected);
+    }
+  }
+}
+
+TEST_CASE("property: on a full grid of two dimensions any beam finds the best") {
+  Random random(2);
+  Table table;
+  for (int i = 0; i < 12; ++i) {
+    for (int j = 0; j < 9; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
+  }
+  for (std::size_t k = 1; k < 20; ++k) {
+    BeamQuery query{.prefix = "ffn.", .grid = {12, 9}, .beam_size = k};
+    for (int i = 0; i < 21; ++i) query.scores.push_back(static_cast<float>(random.unit()));
+    std::vector<float> all;
+    for (std::size_t i = 0; i < 12; ++i) {
+      for (std::size_t j = 0; j < 9; ++j) all.push_back(query.scores[i] + query.scores[12 + j]);
+    }
+    std::sort(all.rbegin(), all.rend());
+    all.resize(k);
+    CHECK(search(table, query).scores == all);
+  }
+}
