@@ -1,0 +1,51 @@
+// What can be wrong with tensors that come from another peer.
+#pragma once
+
+#include <string_view>
+#include <system_error>
+
+#include "skep/core/error.hpp"
+
+namespace skep::inline v0::moe {
+
+/// Why a tensor, a schema or a message of tensors cannot be read or written.
+enum class tensor_errc {
+  unknown_dtype = 1,    ///< The name of the element type is none of LibTorch's.
+  unknown_compression,  ///< The number of the codec is not assigned.
+  no_meanstd_16bit,     ///< The codec is known but not built in.
+  no_quantile_8bit,     ///< The codec is known but not built in.
+  no_uniform_8bit,      ///< The codec is known but not built in.
+  no_blockwise_8bit,    ///< The codec is known but not built in.
+  not_floating,         ///< A lossy codec or requires_grad was given for whole numbers.
+  not_for_bfloat16,     ///< FLOAT16 was given for bfloat16, whose range it does not have.
+  wrong_size,           ///< The buffer does not have as many bytes as its shape says.
+  incomplete,           ///< The message or the next tensor came before all chunks of this one.
+  header_missing,       ///< A chunk belongs to no tensor.
+  wrong_structure,      ///< The tensors do not fit the nesting they were given for.
+};
+
+[[nodiscard]] constexpr std::string_view describe(tensor_errc e) noexcept {
+  switch (e) {
+    case tensor_errc::unknown_dtype: return "the tensor's element type is unknown";
+    case tensor_errc::unknown_compression: return "the tensor's compression is unknown";
+    case tensor_errc::no_meanstd_16bit: return "the compression MEANSTD_16BIT is not supported, use NONE or FLOAT16";
+    case tensor_errc::no_quantile_8bit: return "the compression QUANTILE_8BIT is not supported, use NONE or FLOAT16";
+    case tensor_errc::no_uniform_8bit: return "the compression UNIFORM_8BIT is not supported, use NONE or FLOAT16";
+    case tensor_errc::no_blockwise_8bit: return "the compression BLOCKWISE_8BIT is not supported, use NONE or FLOAT16";
+    case tensor_errc::not_floating: return "only floating-point tensors can be compressed or require gradients";
+    case tensor_errc::not_for_bfloat16: return "the compression FLOAT16 does not support bfloat16";
+    case tensor_errc::wrong_size: return "the tensor's buffer does not have the size that its shape says";
+    case tensor_errc::incomplete: return "the tensor is incomplete";
+    case tensor_errc::header_missing:
+      return "a chunk belongs to no tensor: its first part with shape and type is missing";
+    case tensor_errc::wrong_structure: return "the number of tensors does not fit their structure";
+  }
+  return "unknown error";
+}
+[[nodiscard]] constexpr const char* category_name(tensor_errc) noexcept { return "skep.tensor"; }
+[[nodiscard]] inline std::error_code make_error_code(tensor_errc e) noexcept { return make_enum_error(e); }
+
+}  // namespace skep::inline v0::moe
+
+template <>
+struct std::is_error_code_enum<skep::moe::tensor_errc> : std::true_type {};
