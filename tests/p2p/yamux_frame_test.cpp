@@ -1,7 +1,5 @@
 #include "skep/p2p/yamux_frame.hpp"
 
-#include "support/vectors.hpp"
-
 #include <doctest/doctest.h>
 
 namespace yamux = skep::p2p::yamux;

@@ -196,14 +196,37 @@ TEST_CASE("an acknowledgement is sent exactly once, also alone") {
   CHECK(taken(session).empty());
 }
 
+TEST_CASE("a lazy write waits for an urgent one and shares its frame") {
+  using namespace yamux;
+  Mux session(Role::listener);
+  const Bytes greeting = skep::to_bytes("greeting ");
+  const Bytes answer = skep::to_bytes("answer");
+  BytesView view;
+  const Bytes input = data(syn, 1, "request");
+  view = input;
+  auto& stream = *session.read(view)->stream;
+  session.write(stream, greeting, Urgency::lazy);
+  CHECK_FALSE(session.urgent());
+  SUBCASE("the answer comes") {
+    session.write(stream, answer);
+    session.finish(stream);
+    CHECK(session.urgent());
+    CHECK(taken(session) == data(ack | fin, 1, "greeting answer"));
+  }
+  SUBCASE("somebody else has to write") {
+    session.ping(1);
+    CHECK(taken(session) == join({frame(FrameType::ping, syn, 0, 1), data(ack, 1, "greeting ")}));
+  }
+}
+
 TEST_CASE("the first frames of a live p2pd, both roles") {
   for (const char* name : {"we_dialled", "p2pd_dialled"}) {
     const bool dialled = std::string(name) == "we_dialled";
     Mux session(dialled ? Role::dialer : Role::listener);
     const std::string id = dialled ? "2" : "1";
     std::string said;
-    for (const auto& one : skep::test::vectors().at("yamux").at(name).at("frames")) {
-      const Bytes bytes = skep::test::from_hex(one.at("bytes").get<std::string>());
+    for (const auto& one : skep_test::vector_of("yamux", name).at("frames")) {
+      const Bytes bytes = skep_test::unhex(one.at("bytes").get<std::string>());
       if (one.at("from") == "us") continue;
       std::string now = events(session, bytes);
       if (!now.empty()) said += (said.empty() ? "" : ", ") + now;

@@ -82,6 +82,7 @@ class Session {
     bool acknowledged_ = false;
     bool fin_queued_ = false;
     bool fin_lazy_ = false;
+    bool data_lazy_ = false;
     bool fin_sent_ = false;
     bool remote_closed_ = false;
     bool doomed_ = false;
@@ -172,10 +173,12 @@ class Session {
   }
 
   /// Lends bytes to be sent after those written before. They must stay where they are until a batch says `drained`
-  /// for the stream, or the stream is gone.
-  void write(Stream& stream, BytesView bytes) {
+  /// for the stream, or the stream is gone. With `Urgency::lazy` they wait for company.
+  void write(Stream& stream, BytesView bytes, Urgency urgency = Urgency::now) {
     assert(!stream.fin_queued_);
-    if (!bytes.empty()) stream.outgoing_.push_back(bytes);
+    if (bytes.empty()) return;
+    stream.data_lazy_ = urgency == Urgency::lazy && (stream.drained() || stream.data_lazy_);
+    stream.outgoing_.push_back(bytes);
     schedule(stream);
   }
 
@@ -433,12 +436,13 @@ class Session {
   void schedule(Stream& stream) {
     if (stream.doomed_ || stream.list_ == Stream::List::ready || stream.list_ == Stream::List::waiting) return;
     const bool fin_due = stream.fin_queued_ && !stream.fin_sent_ && stream.drained();
-    const bool now = can_send_data(stream) || stream.grant_ > 0 || (fin_due && !stream.fin_lazy_) ||
-                     (stream.syn_pending_ && !stream.drained());
+    const bool data_due = can_send_data(stream);
+    const bool now = (data_due && !(stream.data_lazy_ && !stream.fin_queued_)) || stream.grant_ > 0 ||
+                     (fin_due && !stream.fin_lazy_) || (stream.syn_pending_ && !stream.drained() && !stream.data_lazy_);
     if (now) {
       unlink(stream);
       link(stream, Stream::List::ready);
-    } else if (stream.list_ == Stream::List::none && (fin_due || stream.ack_pending_)) {
+    } else if (stream.list_ == Stream::List::none && (data_due || fin_due || stream.ack_pending_)) {
       link(stream, Stream::List::lazy);
     }
   }
@@ -459,6 +463,7 @@ class Session {
       push_header(batch, {FrameType::window_update, std::exchange(flags, std::uint16_t{0}), stream.id_, credit});
     }
     const bool had_data = !stream.drained();
+    stream.data_lazy_ = false;
     if (can_send_data(stream)) {
       push_header(batch, {FrameType::data, flags, stream.id_, 0});
       const std::uint32_t size = push_data(batch, stream);
