@@ -1,0 +1,46 @@
+// Record: what a node keeps under a key, a regular value or a dictionary of subkeys.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+#include <variant>
+
+#include "skep/core/bytes.hpp"
+#include "skep/core/time.hpp"
+#include "skep/dht/dictionary.hpp"
+
+namespace skep::inline v0::dht {
+
+/// A regular value or a dictionary, with the expiration that decides which of two records is newer.
+class Record {
+ public:
+  Record(Item value) : content_(std::move(value)) {}                  // NOLINT(*-explicit-*): either is a record
+  Record(Dictionary dictionary) : content_(std::move(dictionary)) {}  // NOLINT(*-explicit-*)
+
+  [[nodiscard]] const Item* value() const noexcept { return std::get_if<Item>(&content_); }
+  [[nodiscard]] const Dictionary* dictionary() const noexcept { return std::get_if<Dictionary>(&content_); }
+  [[nodiscard]] Dictionary* dictionary() noexcept { return std::get_if<Dictionary>(&content_); }
+
+  /// Of a dictionary: when its last item expires.
+  [[nodiscard]] WallTime expiration() const noexcept {
+    const Item* const item = value();
+    return item ? item->expiration : dictionary()->latest();
+  }
+
+  /// Takes over what another node knows: two dictionaries are joined, each subkey by its own expiration; otherwise the
+  /// record that expires later stays.
+  void merge(Record other) {
+    if (dictionary() && other.dictionary()) {
+      for (const auto& [subkey, item] : other.dictionary()->items()) dictionary()->store(subkey, item);
+    } else if (expiration() < other.expiration()) {
+      *this = std::move(other);
+    }
+  }
+
+  friend bool operator==(const Record&, const Record&) = default;
+
+ private:
+  std::variant<Item, Dictionary> content_;
+};
+
+}  // namespace skep::inline v0::dht

@@ -1,0 +1,151 @@
+#include "skep/dht/storage.hpp"
+
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include <doctest/doctest.h>
+#include "skep/core/random.hpp"
+
+using namespace skep;
+using dht::DHTID;
+using dht::Dictionary;
+using dht::Item;
+using dht::Storage;
+using dht::StorageLimits;
+using dht::StoreOutcome;
+
+namespace {
+const DHTID key = dht::key_id("key");
+const Bytes a{0xa1, 'a'};
+const Bytes b{0xa1, 'b'};
+Item item(std::uint8_t value, double expiration) { return {{value}, {expiration}}; }
+}  // namespace
+
+TEST_CASE("A6.1 only a strictly later expiration replaces a value") {
+  Storage s;
+  CHECK(s.store(key, item(1, 10), {5}) == StoreOutcome::accepted);
+  CHECK(s.store(key, item(2, 10), {5}) == StoreOutcome::older);
+  CHECK(s.store(key, item(2, 9), {5}) == StoreOutcome::older);
+  CHECK(s.store(key, item(3, 11), {5}) == StoreOutcome::accepted);
+  CHECK(s.find(key, {5})->value()->value == Bytes{3});
+  CHECK(s.store(key, item(4, 5), {5}) == StoreOutcome::expired);
+  CHECK_FALSE(s.find(key, {11}));
+  CHECK(s.size() == 0);
+  CHECK(s.bytes() == 0);
+}
+
+TEST_CASE("A6.2 a rejected store changes nothing, not even when the value expires") {
+  Storage s;
+  s.store(key, item(1, 10), {0});
+  CHECK(s.store(key, item(2, 2), {0}) == StoreOutcome::older);
+  REQUIRE(s.find(key, {5}));
+  CHECK(s.find(key, {9.9})->value()->value == Bytes{1});
+
+  s.store_subkey(dht::key_id("d"), a, item(1, 20), {10});
+  CHECK(s.store_subkey(dht::key_id("d"), a, item(2, 12), {10}) == StoreOutcome::older);
+  REQUIRE(s.find(dht::key_id("d"), {15}));
+  CHECK(s.find(dht::key_id("d"), {15})->dictionary()->find(a)->value == Bytes{1});
+}
+
+TEST_CASE("A6.4 subkeys make dictionaries, by Hivemind's four rules") {
+  Storage s;
+  CHECK(s.store_subkey(key, a, item(1, 10), {0}) == StoreOutcome::accepted);  // no key
+  CHECK(s.store_subkey(key, b, item(2, 5), {0}) == StoreOutcome::accepted);   // a dictionary is there
+  CHECK(s.store_subkey(key, a, item(3, 10), {0}) == StoreOutcome::older);
+  REQUIRE(s.find(key, {0})->dictionary());
+  CHECK(s.find(key, {0})->dictionary()->items().size() == 2);
+  CHECK(s.find(key, {7})->expiration() == WallTime{10});
+  CHECK(s.store(key, item(4, 10), {0}) == StoreOutcome::older);  // a value must outlive the whole dictionary
+  CHECK(s.store(key, item(4, 11), {0}) == StoreOutcome::accepted);
+  CHECK(s.store_subkey(key, a, item(5, 11), {0}) == StoreOutcome::older);  // a later plain value stays
+  CHECK(s.store_subkey(key, a, item(5, 12), {0}) == StoreOutcome::accepted);
+  CHECK(s.find(key, {0})->dictionary()->items().size() == 1);
+}
+
+TEST_CASE("a subkey that lives longer extends the life of its key") {
+  Storage s;
+  s.store_subkey(key, a, item(1, 10), {0});
+  s.store_subkey(key, b, item(2, 20), {0});
+  REQUIRE(s.find(key, {15}));
+  CHECK_FALSE(s.find(key, {20}));
+}
+
+TEST_CASE("a whole dictionary is accepted only if all of it is") {
+  Storage s;
+  Dictionary d;
+  d.store(a, item(1, 10));
+  d.store(b, item(2, 20));
+  CHECK(s.store(key, d, {0}) == StoreOutcome::accepted);
+  CHECK(s.store(key, d, {0}) == StoreOutcome::older);
+  d.store(a, item(3, 30));
+  CHECK(s.store(key, d, {0}) == StoreOutcome::older);
+  CHECK(s.find(key, {0})->dictionary()->find(a)->value == Bytes{3});
+}
+
+TEST_CASE("expirations that never come, or too late, are refused") {
+  Storage s(StorageLimits{.lifetime = std::chrono::seconds(100)});
+  for (const double never :
+       {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), 101.5}) {
+    CHECK(s.store(key, item(1, never), {1}) == StoreOutcome::too_long);
+    CHECK(s.store_subkey(key, a, item(1, never), {1}) == StoreOutcome::too_long);
+  }
+  CHECK(s.store(key, item(1, -std::numeric_limits<double>::infinity()), {1}) != StoreOutcome::accepted);
+  CHECK(s.size() == 0);
+}
+
+TEST_CASE("A4.7 the number of records is bounded: the first to expire leave") {
+  Storage s(StorageLimits{.records = 3});
+  for (int i = 0; i < 3; ++i) CHECK(s.store(dht::key_id(i), item(1, 10 + i), {0}) == StoreOutcome::accepted);
+  CHECK(s.store(dht::key_id(9), item(1, 5), {0}) == StoreOutcome::full);
+  CHECK(s.store(dht::key_id(9), item(1, 20), {0}) == StoreOutcome::accepted);
+  CHECK(s.size() == 3);
+  CHECK_FALSE(s.find(dht::key_id(0), {0}));
+  CHECK(s.store(dht::key_id(1), item(2, 12), {0}) == StoreOutcome::accepted);  // a replacement needs no room
+  CHECK(s.size() == 3);
+}
+
+TEST_CASE("bytes are bounded, of one record and in all") {
+  Storage s(StorageLimits{.bytes = 2000, .record_bytes = 1000});
+  CHECK(s.store(key, {Bytes(1000), {10}}, {0}) == StoreOutcome::too_large);
+  CHECK(s.store(dht::key_id(1), {Bytes(800), {10}}, {0}) == StoreOutcome::accepted);
+  CHECK(s.store(dht::key_id(2), {Bytes(800), {20}}, {0}) == StoreOutcome::accepted);
+  CHECK(s.store(dht::key_id(3), {Bytes(800), {5}}, {0}) == StoreOutcome::full);
+  CHECK(s.size() == 2);
+  CHECK(s.store(dht::key_id(3), {Bytes(800), {30}}, {0}) == StoreOutcome::accepted);
+  CHECK_FALSE(s.find(dht::key_id(1), {0}));
+  CHECK(s.bytes() <= 2000);
+
+  Storage d(StorageLimits{.record_bytes = 1000});
+  CHECK(d.store_subkey(key, a, {Bytes(500), {10}}, {0}) == StoreOutcome::accepted);
+  CHECK(d.store_subkey(key, b, {Bytes(500), {20}}, {0}) == StoreOutcome::too_large);
+  CHECK(d.store_subkey(key, b, {Bytes(100), {20}}, {0}) == StoreOutcome::accepted);
+  CHECK(d.store_subkey(key, {0xa1, 'c'}, {Bytes(400), {20}}, {11}) ==
+        StoreOutcome::accepted);  // a is over: it gives way
+  CHECK(d.find(key, {11})->dictionary()->items().size() == 2);
+}
+
+TEST_CASE("against a plain map: the same content after thousands of random stores") {
+  Random random(3);
+  Storage s(StorageLimits{.records = 1 << 20, .bytes = std::size_t{1} << 40});
+  std::map<DHTID, Item> expected;
+  double now = 0;
+  for (int i = 0; i < 5000; ++i) {
+    now += 0.01;
+    const DHTID id = dht::key_id(random.below(200));
+    const Item fresh = item(static_cast<std::uint8_t>(i), now + static_cast<double>(random.below(1000)) / 100 - 1);
+    std::erase_if(expected, [&](const auto& entry) { return entry.second.expiration <= WallTime{now}; });
+    const bool wanted =
+        fresh.expiration > WallTime{now} && (!expected.contains(id) || expected.at(id).expiration < fresh.expiration);
+    if (wanted) expected[id] = fresh;
+    CHECK((s.store(id, fresh, {now}) == StoreOutcome::accepted) == wanted);
+  }
+  std::size_t seen = 0;
+  s.for_each({now}, [&](const DHTID& id, const dht::Record& record) {
+    ++seen;
+    CHECK(*record.value() == expected.at(id));
+  });
+  CHECK(seen == expected.size());
+  s.erase(expected.begin()->first);
+  CHECK_FALSE(s.find(expected.begin()->first, {now}));
+}
