@@ -8,8 +8,7 @@
 #include <utility>
 
 #include "skep/async/awaitable.hpp"
-#include "skep/async/cancellation.hpp"
-#include "skep/async/event.hpp"
+#include "skep/async/wait_list.hpp"
 #include "skep/core/error.hpp"
 
 namespace skep::inline v0 {

@@ -12,38 +12,16 @@
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/core/intrusive_list.hpp"
 #include "skep/core/time.hpp"
 
 namespace skep::inline v0 {
 
 class DeadlineWheel;
 
-namespace detail {
-struct WheelLink {
-  WheelLink() noexcept = default;
-  WheelLink(const WheelLink&) = delete;
-  WheelLink& operator=(const WheelLink&) = delete;
-
-  void insert_before(WheelLink& where) noexcept {
-    previous = where.previous;
-    next = &where;
-    previous->next = this;
-    where.previous = this;
-  }
-  void unlink() noexcept {
-    previous->next = next;
-    next->previous = previous;
-    previous = next = this;
-  }
-
-  WheelLink* previous = this;
-  WheelLink* next = this;
-};
-}  // namespace detail
-
 /// A place in a wheel, a member or base of whatever has a deadline; it leaves the wheel when it is destroyed, and must
 /// be destroyed before the wheel.
-class Deadline : private detail::WheelLink {
+class Deadline : private ListLink {
  public:
   Deadline() noexcept = default;
   inline ~Deadline();
@@ -100,20 +78,20 @@ class DeadlineWheel {
     const std::int64_t current = now.time_since_epoch() / tick_;
     if (current <= last_) return;
     const auto turn = static_cast<std::int64_t>(slots_.size());
-    detail::WheelLink over;
+    ListLink over;
     for (std::int64_t tick = current - last_ > turn ? current - turn + 1 : last_ + 1; tick <= current; ++tick) {
       auto& head = slot(tick);
-      for (auto* link = head.next; link != &head;) {
+      for (auto* link = head.next(); link != &head;) {
         auto& deadline = static_cast<Deadline&>(*link);
-        link = link->next;
+        link = link->next();
         if (deadline.tick_ > current) continue;
         deadline.unlink();
         deadline.insert_before(over);
       }
     }
     last_ = current;
-    while (over.next != &over) {
-      auto& deadline = static_cast<Deadline&>(*over.next);
+    while (!over.is_alone()) {
+      auto& deadline = static_cast<Deadline&>(*over.next());
       cancel(deadline);
       expired(deadline);
     }
@@ -123,7 +101,7 @@ class DeadlineWheel {
   [[nodiscard]] std::optional<SteadyTime> next_wake() const noexcept {
     if (size_ == 0) return std::nullopt;
     std::int64_t tick = last_ + 1;
-    while (slot(tick).next == &slot(tick)) ++tick;
+    while (slot(tick).is_alone()) ++tick;
     return SteadyTime(tick_ * tick);
   }
 
@@ -131,15 +109,15 @@ class DeadlineWheel {
   [[nodiscard]] Duration tick() const noexcept { return tick_; }
 
  private:
-  [[nodiscard]] detail::WheelLink& slot(std::int64_t tick) noexcept {
+  [[nodiscard]] ListLink& slot(std::int64_t tick) noexcept {
     return slots_[static_cast<std::size_t>(tick) & (slots_.size() - 1)];
   }
-  [[nodiscard]] const detail::WheelLink& slot(std::int64_t tick) const noexcept {
+  [[nodiscard]] const ListLink& slot(std::int64_t tick) const noexcept {
     return slots_[static_cast<std::size_t>(tick) & (slots_.size() - 1)];
   }
 
   Duration tick_;
-  std::vector<detail::WheelLink> slots_;
+  std::vector<ListLink> slots_;
   std::int64_t last_;
   std::size_t size_ = 0;
 };

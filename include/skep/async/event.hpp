@@ -1,49 +1,14 @@
-// Event: a flag that coroutines wait for; and the queue of waiters on which the other primitives stand.
+// Event: a flag that coroutines wait for.
 #pragma once
 
-#include <asio/experimental/as_tuple.hpp>
-#include <asio/experimental/channel.hpp>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 #include "skep/async/awaitable.hpp"
-#include "skep/async/cancellation.hpp"
+#include "skep/async/wait_list.hpp"
 #include "skep/core/error.hpp"
 
 namespace skep::inline v0 {
-
-namespace detail {
-
-/// Coroutines that wait for a word, first come first served: a channel without buffer, where only those who wait get
-/// what is sent. Waking is by post: nobody runs inside `wake_*`.
-class WaitList {
- public:
-  explicit WaitList(Executor executor) : channel_(std::move(executor), 0) {}
-
-  /// Suspends until woken; false when cancelled instead. The list must live until then.
-  [[nodiscard]] awaitable<bool> try_wait() {
-    const auto [error, word] = co_await channel_.async_receive(asio::experimental::as_tuple(use_awaitable));
-    co_return !error;
-  }
-  /// Suspends until woken; throws when cancelled.
-  [[nodiscard]] awaitable<void> wait() {
-    const auto [error, word] = co_await channel_.async_receive(asio::experimental::as_tuple(use_awaitable));
-    if (error) throw_cancelled();
-  }
-  /// @return false when nobody waits.
-  bool wake_one() { return channel_.try_send(std::error_code{}, true); }
-  void wake_all() {
-    while (wake_one()) {
-    }
-  }
-
- private:
-  // The bool says nothing; Asio 1.22 cannot name the traits of a channel for error codes alone.
-  asio::experimental::channel<asio::any_io_executor, void(std::error_code, bool)> channel_;
-};
-
-}  // namespace detail
 
 /// A flag that coroutines wait for.
 ///

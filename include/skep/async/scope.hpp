@@ -19,7 +19,7 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/async/cancellation.hpp"
-#include "skep/async/event.hpp"
+#include "skep/async/wait_list.hpp"
 #include "skep/core/log.hpp"
 
 namespace skep::inline v0 {

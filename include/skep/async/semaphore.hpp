@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "skep/async/awaitable.hpp"
-#include "skep/async/cancellation.hpp"
 #include "skep/async/event.hpp"
 #include "skep/core/error.hpp"
 
