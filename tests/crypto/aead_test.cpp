@@ -60,7 +60,7 @@ TEST_CASE("pieces of any size give the same bytes, and the context serves many m
 
 TEST_CASE("a message is opened where it lies, an empty one too") {
   AeadOpener opener(counting_key());
-  Bytes message = skep::test::from_hex(sealed_hex);
+  Bytes message = skep_test::unhex(sealed_hex);
   REQUIRE(opener.open(nonce, as_bytes("head"), message));
   CHECK(skep::as_text(BytesView(message).first(plain.size())) == plain);
 
@@ -79,7 +79,7 @@ TEST_CASE("sealing in place") {
 
 TEST_CASE("what is not authentic is not opened, and leaves nothing behind") {
   AeadOpener opener(counting_key());
-  const Bytes good = skep::test::from_hex(sealed_hex);
+  const Bytes good = skep_test::unhex(sealed_hex);
   for (std::size_t i = 0; i < good.size(); ++i) {
     Bytes altered = good;
     altered[i] ^= 0x80;

@@ -7,11 +7,11 @@
 using skep::Bytes;
 using skep::crypto::Ed25519KeyPair;
 using skep::crypto::Secret;
-using skep::test::from_hex;
+using skep_test::unhex;
 
 namespace {
 Ed25519KeyPair pair_of(std::string_view hex) {
-  const auto bytes = from_hex(hex);
+  const auto bytes = unhex(hex);
   return Ed25519KeyPair(Secret<32>(std::span<const std::uint8_t, 32>(bytes)));
 }
 }  // namespace

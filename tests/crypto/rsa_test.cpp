@@ -9,14 +9,13 @@ using skep::Bytes;
 using skep::BytesView;
 using skep::crypto::rsa_verify;
 using skep::crypto::RsaPrivateKey;
-using skep::test::from_hex;
-using skep::test::hex_at;
+using skep_test::unhex;
 
 namespace {
 
 /// The DER inside the key messages of a live peer's identity file: after type, tag and a length of two bytes.
 Bytes inner_der(const char* key) {
-  Bytes message = hex_at(skep::test::vectors()["identity"]["rsa_peer"], key);
+  Bytes message = skep_test::vector_bytes("identity", "rsa_peer", key);
   return {message.begin() + 5, message.end()};
 }
 
@@ -46,13 +45,13 @@ TEST_CASE("a generated key signs") {
 }
 
 TEST_CASE("keys of fewer than 2048 bits are refused") {
-  const Bytes key = from_hex(
+  const Bytes key = unhex(
       "30819f300d06092a864886f70d010101050003818d0030818902818100d6053c1e191ee594b64f8aabe3f090c29e46f0e7885ebc9b50ce3a"
       "d7"
       "ff43b716547ea665ff9187710a5724ed3b2c78689ebaba9714bbdf48890c7aebf1fdd8ef32a9d715abc3d5304d5e6b16515cf4a855e7d5e2"
       "1c"
       "b8ebd2f28de6f3a9c34893a77d5d64cdf589305c05c037a94d4c155b87625ed7b9daccdc1d91f2335526b90203010001");
-  const Bytes signature = from_hex(
+  const Bytes signature = unhex(
       "0c57b2198176905377e694637751d449baaa4648bb376e926c25cc0e103d2111ab340cc90fc1f57749896e6c4d90398e02c7b6f3a8b92836"
       "8e"
       "53262ee7f3c1a7d7a2b36b91fadd069c2b765883e4a22c2997e31335f9bb34ce0cf31793b5fb2ceb62cc4fa74759cf4e43bf17faac2fa7c9"

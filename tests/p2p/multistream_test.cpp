@@ -13,7 +13,7 @@ using skep::p2p::errc;
 using skep::p2p::MultistreamClient;
 using skep::p2p::MultistreamServer;
 using skep::p2p::read_multistream_token;
-using skep::test::from_hex;
+using skep_test::unhex;
 
 namespace {
 
@@ -60,7 +60,7 @@ TEST_CASE("tokens are those of the specification") {
 }
 
 TEST_CASE("a token is read when it is complete, and nothing after it") {
-  const Bytes bytes = from_hex(noise_hex + "ff");
+  const Bytes bytes = unhex(noise_hex + "ff");
   for (std::size_t n = 0; n < 8; ++n) CHECK(read_multistream_token(BytesView(bytes).first(n))->size == 0);
   CHECK(read_multistream_token(bytes)->name == "/noise");
   CHECK(read_multistream_token(bytes)->size == 8);
@@ -75,16 +75,16 @@ TEST_CASE("a token has 1 to 1024 bytes, a minimal length and a newline") {
   CHECK(read_multistream_token(token_of(1))->name.empty());
   CHECK(read_multistream_token(token_of(1024))->size == 1026);
   CHECK(read_multistream_token(token_of(1025)).error() == errc::negotiation_failed);
-  CHECK(read_multistream_token(from_hex("8108")).error() == errc::negotiation_failed);  // 1025, before it has arrived
-  CHECK(read_multistream_token(from_hex("8008"))->size == 0);
-  for (const char* bad : {"00", "8700 2f6e6f6973650a", "072f6e6f69736565", "ffff", "8080808080"}) {
+  CHECK(read_multistream_token(unhex("8108")).error() == errc::negotiation_failed);  // 1025, before it has arrived
+  CHECK(read_multistream_token(unhex("8008"))->size == 0);
+  for (const char* bad : {"00", "87002f6e6f6973650a", "072f6e6f69736565", "ffff", "8080808080"}) {
     CAPTURE(bad);
-    CHECK(read_multistream_token(from_hex(bad)).error() == errc::negotiation_failed);
+    CHECK(read_multistream_token(unhex(bad)).error() == errc::negotiation_failed);
   }
 }
 
 TEST_CASE("a server echoes what it supports and refuses the rest, however the bytes are cut") {
-  const Bytes request = from_hex(header_hex + tls_hex + noise_hex + "0020aabb");  // Noise's first bytes follow at once
+  const Bytes request = unhex(header_hex + tls_hex + noise_hex + "0020aabb");  // Noise's first bytes follow at once
   for (std::size_t piece = 1; piece <= request.size(); ++piece) {
     CAPTURE(piece);
     MultistreamServer server;
@@ -101,20 +101,20 @@ TEST_CASE("a server echoes what it supports and refuses the rest, however the by
 TEST_CASE("a server answers the header before a protocol is named, or writes its own at once") {
   MultistreamServer server;
   Driven driven;
-  driven.feed(server, from_hex(header_hex), 20, speaks_noise);
+  driven.feed(server, unhex(header_hex), 20, speaks_noise);
   CHECK(skep::to_hex(driven.out) == header_hex);
 
   MultistreamServer eager;
   Bytes out;
   eager.start(out);
-  CHECK(*eager.receive(from_hex(header_hex + noise_hex), out, speaks_noise) == 28);
+  CHECK(*eager.receive(unhex(header_hex + noise_hex), out, speaks_noise) == 28);
   CHECK(skep::to_hex(out) == header_hex + noise_hex);
 }
 
 TEST_CASE("ls is an unknown protocol") {
   MultistreamServer server;
   Bytes out;
-  REQUIRE(server.receive(from_hex(header_hex + "036c730a"), out, speaks_noise));
+  REQUIRE(server.receive(unhex(header_hex + "036c730a"), out, speaks_noise));
   CHECK(skep::to_hex(out) == header_hex + na_hex);
   CHECK(!server.done());
 }
@@ -124,11 +124,11 @@ TEST_CASE("a server closes on another header, a broken token and endless proposa
     CAPTURE(bad);
     MultistreamServer server;
     Bytes out;
-    CHECK(server.receive(from_hex(bad), out, speaks_noise).error() == errc::negotiation_failed);
+    CHECK(server.receive(unhex(bad), out, speaks_noise).error() == errc::negotiation_failed);
   }
   MultistreamServer server;
-  Bytes request = from_hex(header_hex);
-  for (int i = 0; i <= MultistreamServer::max_refusals; ++i) skep::append(request, from_hex(tls_hex));
+  Bytes request = unhex(header_hex);
+  for (int i = 0; i <= MultistreamServer::max_refusals; ++i) skep::append(request, unhex(tls_hex));
   Driven driven;
   driven.feed(server, request, 100, speaks_nothing);
   CHECK(driven.error == errc::negotiation_failed);
@@ -136,7 +136,7 @@ TEST_CASE("a server closes on another header, a broken token and endless proposa
 
 TEST_CASE("a client falls back along its list, however the answers are cut") {
   const std::vector<std::string> proposals{"/tls/1.0.0", "/noise"};
-  const Bytes answers = from_hex(header_hex + na_hex + noise_hex + "0020aabb");
+  const Bytes answers = unhex(header_hex + na_hex + noise_hex + "0020aabb");
   for (std::size_t piece = 1; piece <= answers.size(); ++piece) {
     CAPTURE(piece);
     MultistreamClient client(proposals);
@@ -158,7 +158,7 @@ TEST_CASE("a pipelined client sends its first bytes with the only proposal") {
   MultistreamClient client(protocol);
   Bytes out;
   client.start(out);
-  skep::append(out, from_hex("0020aabb"));
+  skep::append(out, unhex("0020aabb"));
 
   MultistreamServer server;
   Bytes answer;
@@ -174,7 +174,7 @@ TEST_CASE("a client says which way it failed") {
   const auto failure = [&](const std::string& answers) {
     MultistreamClient client(protocol);
     Bytes out;
-    return client.receive(from_hex(answers), out).error();
+    return client.receive(unhex(answers), out).error();
   };
   CHECK(failure(header_hex + na_hex) == errc::protocol_not_supported);
   CHECK(failure(header_hex + tls_hex) == errc::negotiation_failed);
@@ -186,5 +186,5 @@ TEST_CASE("a client says which way it failed") {
   const std::vector<std::string> both{"/noise", "/tls/1.0.0"};
   MultistreamClient client(both);
   Bytes out;
-  CHECK(client.receive(from_hex(header_hex + na_hex + na_hex), out).error() == errc::protocol_not_supported);
+  CHECK(client.receive(unhex(header_hex + na_hex + na_hex), out).error() == errc::protocol_not_supported);
 }

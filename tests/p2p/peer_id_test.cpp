@@ -8,8 +8,7 @@
 
 using skep::Bytes;
 using skep::p2p::PeerId;
-using skep::test::from_hex;
-using skep::test::hex_at;
+using skep_test::unhex;
 
 namespace {
 const std::string ed25519_text = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
@@ -19,7 +18,7 @@ const std::string rsa_bytes = "1220b6c8a8c0a3105fc27afca4fb1173791f038e4343fd56b
 }  // namespace
 
 TEST_CASE("the id of an Ed25519 key contains the key") {
-  const PeerId id = PeerId::of_public_key(from_hex(ed25519_message));
+  const PeerId id = PeerId::of_public_key(unhex(ed25519_message));
   CHECK(id.to_string() == ed25519_text);
   CHECK(skep::to_hex(id.bytes()) == "0024" + ed25519_message);
   CHECK(skep::to_hex(id.inlined_public_key()) == ed25519_message);
@@ -28,11 +27,11 @@ TEST_CASE("the id of an Ed25519 key contains the key") {
 }
 
 TEST_CASE("the id of an RSA key is its hash") {
-  const auto& vector = skep::test::vectors()["identity"]["rsa_peer"];
-  const PeerId id = PeerId::of_public_key(hex_at(vector, "public_message"));
+  const auto& vector = skep_test::vector_of("identity", "rsa_peer");
+  const PeerId id = PeerId::of_public_key(unhex(vector["public_message"].get<std::string>()));
   CHECK(id.to_string() == vector["text"].get<std::string>());
   CHECK(id.bytes().size() == 34);
-  CHECK(Bytes(id.bytes().begin(), id.bytes().end()) == hex_at(vector, "peer_id"));
+  CHECK(Bytes(id.bytes().begin(), id.bytes().end()) == unhex(vector["peer_id"].get<std::string>()));
   CHECK(id.inlined_public_key().empty());
   CHECK(skep::to_hex(PeerId::from_text(rsa_text)->bytes()) == rsa_bytes);
 }
@@ -56,13 +55,13 @@ TEST_CASE("what is not a peer id is refused") {
   for (const char* hex :
        {"", "00", "0000", "1220", "0025", "122000", "1120b6c8a8c0a3105fc27afca4fb1173791f038e4343fd56b7"}) {
     CAPTURE(hex);
-    CHECK(PeerId::from_bytes(from_hex(hex)).error() == skep::errc::malformed);
+    CHECK(PeerId::from_bytes(unhex(hex)).error() == skep::errc::malformed);
   }
   Bytes long_key(45, 1);
   long_key[0] = 0;
   long_key[1] = 43;
   CHECK(!PeerId::from_bytes(long_key));
-  CHECK(!PeerId::from_bytes(from_hex(rsa_bytes + "00")));
+  CHECK(!PeerId::from_bytes(unhex(rsa_bytes + "00")));
   for (const char* text :
        {"", "b", "z", "Qm", "1", "hello", "12D3KooW0", "QmaeANgBs1DTSxWSrPPtobgQuxW8XTfsS4ydbK4rCHzqx"}) {
     CAPTURE(text);
