@@ -24,7 +24,7 @@ class DeadlineWheel;
 class Deadline : private ListLink {
  public:
   Deadline() noexcept = default;
-  inline ~Deadline();
+  inline virtual ~Deadline();
 
   [[nodiscard]] bool pending() const noexcept { return wheel_ != nullptr; }
 

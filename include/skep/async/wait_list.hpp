@@ -57,11 +57,12 @@ class WaitService final : public asio::execution_context::service {
 };
 
 /// Coroutines that wait for a word, first come first served. Waking is by post: nobody runs inside `wake_*`.
-/// One executor. The list must live as long as somebody waits in it.
+/// One executor. Destroying the list cancels who waits in it.
 class WaitList : private ListLink {
  public:
   explicit WaitList(Executor executor) : executor_(std::move(executor)) {}
   ~WaitList() {
+    while (!waiters_.is_alone()) static_cast<Waiter&>(*waiters_.next()).finish(Waiter::End::cancelled);
     if (service_ != nullptr) service_->remove(*this);
   }
   WaitList(const WaitList&) = delete;
@@ -96,12 +97,12 @@ class WaitList : private ListLink {
  private:
   friend class WaitService;
 
-  /// Sits in the cancellation slot of a waiting coroutine; it stays there after the waiter was woken.
+  /// Sits in the cancellation slot of a waiting coroutine.
   struct Canceller {
     explicit Canceller(Waiter* w) noexcept : waiter(w) {}
     void operator()(asio::cancellation_type type) {
       if ((type & asio::cancellation_type::terminal) == asio::cancellation_type::none) return;
-      if (auto* const w = std::exchange(waiter, nullptr)) w->finish(Waiter::End::cancelled);
+      if (waiter != nullptr) waiter->finish(Waiter::End::cancelled);
     }
     Waiter* waiter;
   };
@@ -120,7 +121,7 @@ class WaitList : private ListLink {
 
     void finish(End end) override {
       unlink();
-      if (canceller_ != nullptr && end == End::woken) canceller_->waiter = nullptr;
+      if (canceller_ != nullptr) canceller_->waiter = nullptr;  // it stays in the slot
       auto handler = std::move(handler_);
       const auto executor = std::move(executor_);
       Allocator allocator;
