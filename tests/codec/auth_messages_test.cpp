@@ -1,0 +1,51 @@
+#include "skep/codec/auth_messages.hpp"
+
+#include <doctest/doctest.h>
+
+#include "support/vectors.hpp"
+
+using namespace skep;
+using namespace skep::codec;
+using skep_test::unhex;
+
+TEST_CASE("authorization fields stand in the order of their numbers, defaults left out") {
+  CHECK(encode_message(RequestAuthInfo{}).empty());
+  CHECK(encode_message(ResponseAuthInfo{}).empty());
+  const RequestAuthInfo request{.client_access_token = AccessToken{"u", {1}, "t", {2}},
+                                .service_public_key = {3},
+                                .time = 1.5,
+                                .nonce = {4},
+                                .signature = {5}};
+  CHECK(to_hex(encode_message(request)) ==
+        "0a0c"
+        "0a0175"
+        "120101"
+        "1a0174"
+        "220102"
+        "120103"
+        "19000000000000f83f"
+        "220104"
+        "2a0105");
+  CHECK(*decode_message<RequestAuthInfo>(encode_message(request)) == request);
+  const ResponseAuthInfo response{.service_access_token = AccessToken{}, .nonce = {4}, .signature = {5}};
+  CHECK(to_hex(encode_message(response)) ==
+        "0a00"
+        "120104"
+        "1a0105");
+  CHECK(*decode_message<ResponseAuthInfo>(encode_message(response)) == response);
+}
+
+TEST_CASE("an optional message is there only when the bytes have it") {
+  std::optional<AccessToken> token;
+  CHECK(merge_optional(token, unhex("0a0175")));
+  CHECK(merge_optional(token, unhex("220101")));
+  CHECK(token == AccessToken{"u", {}, "", {1}});
+  CHECK(merge_optional(token, unhex("0a05")).error() == errc::malformed);
+
+  Bytes out;
+  MessageWriter writer(out);
+  write_optional(writer, 1, std::optional<AccessToken>());
+  CHECK(out.empty());
+  write_optional(writer, 1, std::optional<AccessToken>(AccessToken{}));
+  CHECK(to_hex(out) == "0a00");
+}
