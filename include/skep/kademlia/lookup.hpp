@@ -43,7 +43,8 @@ class Lookup {
   using entry_type = Entry<Id, Contact>;
 
   /// @param self  never asked and never listed, whoever names it as a neighbour
-  Lookup(Id target, std::optional<Id> self, Policy policy = {}) : target_(target), self_(self), policy_(policy) {}
+  Lookup(Id target, std::optional<Id> self, Policy policy = {})
+      : target_(target), self_(self), policy_(policy), parallelism_(policy.parallelism) {}
 
   [[nodiscard]] const Id& target() const noexcept { return target_; }
 
@@ -68,14 +69,39 @@ class Lookup {
 
   /// The next peer to ask, now counted as in flight; none when all worth asking were asked, or enough are in flight.
   [[nodiscard]] std::optional<entry_type> next() {
-    if (in_flight_ >= policy_.parallelism || requests_ >= policy_.max_requests) return std::nullopt;
-    Candidate* const candidate = worth_asking();
-    if (!candidate) return std::nullopt;
+    const auto first = choices(1);
+    if (first.empty()) return std::nullopt;
+    ask(first.front()->id);
+    return *first.front();
+  }
+  /// The peers that may be asked now, nearest first, at most `limit`: for a caller who would rather ask one that it has
+  /// other questions for. Valid until the next change.
+  [[nodiscard]] std::vector<const entry_type*> choices(std::size_t limit) const {
+    std::vector<const entry_type*> out;
+    if (room() == 0) return out;
+    std::size_t nearer = 0;
+    for (const auto& candidate : candidates_) {
+      if (out.size() == limit || policy_.satisfied(nearer)) break;
+      if (candidate.state == State::fresh) out.push_back(&candidate.entry);
+      if (candidate.state != State::failed && candidate.state != State::slow) ++nearer;
+    }
+    return out;
+  }
+  /// How many may be asked now.
+  [[nodiscard]] std::size_t room() const noexcept {
+    if (in_flight_ >= parallelism_ || requests_ >= policy_.max_requests) return 0;
+    return std::min(parallelism_ - in_flight_, policy_.max_requests - requests_);
+  }
+  /// Counts one of `choices` as in flight.
+  void ask(const Id& id) {
+    const auto candidate = find(id);
+    if (candidate == candidates_.end() || candidate->state != State::fresh) return;
     candidate->state = State::asked;
     ++in_flight_;
     ++requests_;
-    return candidate->entry;
   }
+  /// Sets how many are asked at once from now on.
+  void set_parallelism(std::size_t parallelism) noexcept { parallelism_ = parallelism; }
 
   /// An asked peer has answered; `add` the neighbours that it named.
   void answered(const Id& id) { settle(id, State::answered); }
@@ -91,9 +117,9 @@ class Lookup {
   }
 
   /// Nobody is left to ask, and nobody to wait for.
-  [[nodiscard]] bool finished() {
+  [[nodiscard]] bool finished() const {
     if (in_flight_ > 0) return false;
-    if (requests_ < policy_.max_requests && worth_asking()) return false;
+    if (!choices(1).empty()) return false;
     return slow_ == 0 || policy_.satisfied(answered_);
   }
 
@@ -132,17 +158,6 @@ class Lookup {
     const auto place = position(distance);
     return place != candidates_.end() && place->distance == distance ? place : candidates_.end();
   }
-  /// The nearest peer not yet asked, unless the nearer ones suffice; who is being asked is expected to answer.
-  Candidate* worth_asking() {
-    std::size_t nearer = 0;
-    for (auto& candidate : candidates_) {
-      if (policy_.satisfied(nearer)) return nullptr;
-      if (candidate.state == State::fresh) return &candidate;
-      if (candidate.state == State::asked || candidate.state == State::answered) ++nearer;
-    }
-    return nullptr;
-  }
-
   void settle(const Id& id, State state) {
     const auto candidate = find(id);
     if (candidate == candidates_.end()) return;
@@ -160,6 +175,7 @@ class Lookup {
   Id target_;
   std::optional<Id> self_;
   Policy policy_;
+  std::size_t parallelism_;
   std::vector<Candidate> candidates_;  // nearest first
   std::size_t in_flight_ = 0;          // asked and not slow
   std::size_t slow_ = 0;

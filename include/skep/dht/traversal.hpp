@@ -1,0 +1,135 @@
+// Traversal: the lookups of many keys at once, packed into few requests.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "skep/dht/key.hpp"
+#include "skep/kademlia/lookup.hpp"
+#include "skep/p2p/peer_id.hpp"
+
+namespace skep::inline v0::dht {
+
+/// A node of the DHT: its id, which it chose itself, and the peer behind it.
+using NodeEntry = kademlia::Entry<DHTID, p2p::PeerId>;
+
+struct TraversalOptions {
+  std::size_t width = 5;              ///< a key's search ends when so many of its nearest nodes have answered
+  std::size_t parallelism = 4;        ///< requests in flight for one key, slow ones not counted
+  std::size_t keys_per_request = 16;  ///< most keys in one request
+  std::size_t packing = 5;            ///< among how many of its nearest candidates a key looks for company
+  std::size_t max_requests = 256;     ///< for one key
+};
+
+/// Searches many keys at once. Pure: `next` names requests, their fate comes back. A node that is a good candidate for
+/// several keys is asked for all of them in one request (a greedy set cover), so many keys cost few messages.
+class Traversal {
+ public:
+  struct Request {
+    NodeEntry node;
+    std::vector<std::size_t> keys;  ///< indices into the targets
+  };
+
+  /// @param self  never asked; nothing if this node is itself a candidate
+  Traversal(const std::vector<DHTID>& targets, const std::optional<DHTID>& self, TraversalOptions options = {})
+      : options_(options), done_(targets.size(), false) {
+    lookups_.reserve(targets.size());
+    for (const DHTID& target : targets) {
+      lookups_.emplace_back(target, self,
+                            kademlia::NearestAnswered{options.width, options.parallelism, options.max_requests});
+    }
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return lookups_.size(); }
+  [[nodiscard]] const DHTID& target(std::size_t key) const noexcept { return lookups_[key].target(); }
+
+  /// Adds candidates for a key: from the own routing table, or what an answer named.
+  void add(std::size_t key, std::span<const NodeEntry> nodes) { lookups_[key].add(nodes); }
+
+  /// The requests to send now, counted as in flight.
+  [[nodiscard]] std::vector<Request> next() {
+    std::map<DHTID, Offer> offers;
+    std::vector<std::vector<Offer*>> offers_of(size());
+    std::vector<std::size_t> room(size(), 0);
+    const bool alone = std::count(done_.begin(), done_.end(), false) == 1;
+    for (std::size_t key = 0; key < size(); ++key) {
+      if (done_[key]) continue;
+      room[key] = lookups_[key].room();
+      const auto choices = lookups_[key].choices(alone ? room[key] : std::max(options_.packing, room[key]));
+      for (std::size_t rank = 0; rank < choices.size(); ++rank) {
+        Offer& offer = offers.try_emplace(choices[rank]->id, Offer{*choices[rank], {}, rank}).first->second;
+        offer.rank = std::min(offer.rank, rank);
+        offer.keys.push_back(key);
+        offers_of[key].push_back(&offer);
+      }
+    }
+    std::vector<Request> requests;
+    for (;;) {
+      const auto best = std::max_element(offers.begin(), offers.end(), [](const auto& a, const auto& b) {
+        const std::size_t n = a.second.keys.size();
+        return n != b.second.keys.size() ? n < b.second.keys.size() : a.second.rank > b.second.rank;
+      });
+      if (best == offers.end() || best->second.keys.empty()) return requests;
+      Request request{best->second.node, best->second.keys};
+      request.keys.resize(std::min(request.keys.size(), options_.keys_per_request));
+      for (const std::size_t key : request.keys) {
+        lookups_[key].ask(request.node.id);
+        std::erase(best->second.keys, key);
+        if (--room[key] > 0) continue;
+        for (Offer* const offer : offers_of[key]) std::erase(offer->keys, key);
+      }
+      requests.push_back(std::move(request));
+    }
+  }
+
+  /// A request was answered; `add` what the answer named.
+  void answered(const Request& request) {
+    for (const std::size_t key : request.keys) lookups_[key].answered(request.node.id);
+  }
+  void failed(const Request& request) {
+    for (const std::size_t key : request.keys) lookups_[key].failed(request.node.id);
+  }
+  /// A request takes longer than usual: others are asked in its stead.
+  void slow(const Request& request) {
+    for (const std::size_t key : request.keys) lookups_[key].slow(request.node.id);
+  }
+
+  /// A key needs no more answers.
+  void finish(std::size_t key) { done_[key] = true; }
+  /// Asks more nodes at once for a key.
+  void widen(std::size_t key, std::size_t parallelism) { lookups_[key].set_parallelism(parallelism); }
+
+  /// Nothing is left to ask or worth waiting for.
+  [[nodiscard]] bool finished() {
+    for (std::size_t key = 0; key < size(); ++key) {
+      if (!done_[key] && !lookups_[key].finished()) return false;
+      done_[key] = true;
+    }
+    return true;
+  }
+  [[nodiscard]] bool finished(std::size_t key) const { return done_[key] || lookups_[key].finished(); }
+
+  /// The nearest nodes that have not failed, nearest first.
+  [[nodiscard]] std::vector<NodeEntry> nearest(std::size_t key, std::size_t count) const {
+    return lookups_[key].nearest(count);
+  }
+  [[nodiscard]] std::size_t requests(std::size_t key) const noexcept { return lookups_[key].requests(); }
+
+ private:
+  struct Offer {
+    NodeEntry node;
+    std::vector<std::size_t> keys;  // that could ask it
+    std::size_t rank;               // how near it is at best
+  };
+
+  TraversalOptions options_;
+  std::vector<kademlia::Lookup<DHTID, p2p::PeerId>> lookups_;
+  std::vector<bool> done_;
+};
+
+}  // namespace skep::inline v0::dht
