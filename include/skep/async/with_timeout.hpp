@@ -4,7 +4,6 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/experimental/as_tuple.hpp>
 #include <chrono>
 #include <concepts>
 #include <exception>
@@ -55,7 +54,8 @@ template <DeadlineClock C, class T>
 awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outcome<T>& outcome) {
   const auto executor = co_await asio::this_coro::executor;
   TimeLimit limit;
-  auto outer = (co_await asio::this_coro::cancellation_state).slot();
+  auto state = co_await asio::this_coro::cancellation_state;
+  auto outer = state.slot();
   if (outer.is_connected()) outer.assign([&limit](asio::cancellation_type type) { limit.signal.emit(type); });
   clock.deadlines().insert(limit, deadline);
   co_await asio::co_spawn(executor, run_into(std::move(operation), outcome),
