@@ -146,8 +146,7 @@ class Deadlines {
   /// Stops the timer, which otherwise keeps its io_context running; deadlines that are still set never expire.
   void close() noexcept {
     state_->closed = true;
-    std::error_code ignored;
-    state_->timer.cancel(ignored);
+    state_->timer.cancel();
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return state_->wheel.size(); }
