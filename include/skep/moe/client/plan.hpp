@@ -1,0 +1,107 @@
+// The pure half of dispatch: which rows travel to which expert, and when enough experts have answered.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "skep/moe/beam.hpp"
+
+namespace skep::inline v0::moe {
+
+/// The layout in which a batch is sent: all rows for one expert side by side, the experts of one server next to each
+/// other. A place is an index into that layout; each (row, expert) pair of the choice has one.
+struct DispatchPlan {
+  std::vector<std::uint32_t> experts;  ///< in sending order, indices into ExpertChoice::experts
+  std::vector<std::uint32_t> offsets;  ///< experts[i] gets the places offsets[i] to offsets[i + 1]
+  std::vector<std::uint32_t> rows;     ///< the row at each place
+  std::vector<std::uint32_t> places;   ///< the place of each entry of ExpertChoice::chosen
+
+  [[nodiscard]] std::size_t calls() const noexcept { return experts.size(); }
+  [[nodiscard]] std::span<const std::uint32_t> rows_of(std::size_t call) const noexcept {
+    return {rows.data() + offsets[call], rows.data() + offsets[call + 1]};
+  }
+};
+
+/// Groups a choice by expert: one request carries all rows of an expert.
+[[nodiscard]] inline DispatchPlan plan_dispatch(const ExpertChoice& choice) {
+  DispatchPlan plan;
+  plan.experts.resize(choice.experts.size());
+  std::iota(plan.experts.begin(), plan.experts.end(), 0U);
+  std::ranges::stable_sort(plan.experts, {}, [&](std::uint32_t e) -> const auto& { return choice.experts[e].peer_id; });
+
+  std::vector<std::uint32_t> next(choice.experts.size(), 0);  // by expert: first its rows' number, then its next place
+  for (const std::uint32_t expert : choice.chosen) ++next[expert];
+  plan.offsets.reserve(plan.experts.size() + 1);
+  plan.offsets.push_back(0);
+  for (const std::uint32_t expert : plan.experts) {
+    plan.offsets.push_back(plan.offsets.back() + next[expert]);
+    next[expert] = plan.offsets[plan.offsets.size() - 2];
+  }
+  plan.rows.resize(choice.chosen.size());
+  plan.places.resize(choice.chosen.size());
+  for (std::size_t row = 0; row < choice.rows(); ++row) {
+    for (std::uint32_t entry = choice.offsets[row]; entry < choice.offsets[row + 1]; ++entry) {
+      const std::uint32_t place = next[choice.chosen[entry]]++;
+      plan.rows[place] = static_cast<std::uint32_t>(row);
+      plan.places[entry] = place;
+    }
+  }
+  return plan;
+}
+
+/// Counts the answers for each row and says when every row has `k_min` of them, or can no longer get them. Calls end in
+/// any order, each once.
+class KMinCounter {
+ public:
+  /// @param rows_of_call  for each call the rows that it serves; a row may be served by many calls
+  KMinCounter(std::vector<std::vector<std::uint32_t>> rows_of_call, std::size_t k_min)
+      : rows_of_call_(std::move(rows_of_call)), k_min_(k_min) {
+    for (const auto& rows : rows_of_call_) {
+      for (const std::uint32_t row : rows) {
+        if (row >= counts_.size()) counts_.resize(row + 1);
+        ++counts_[row].pending;
+      }
+    }
+    for (const Count& count : counts_) unsettled_ += settled(count) ? 0 : 1;
+  }
+
+  /// The call has ended. @return true when that settled the last row
+  bool end(std::size_t call, bool answered) {
+    const std::size_t before = unsettled_;
+    for (const std::uint32_t row : rows_of_call_[call]) {
+      Count& count = counts_[row];
+      const bool was = settled(count);
+      --count.pending;
+      if (answered) ++count.answers;
+      if (!was && settled(count)) --unsettled_;
+    }
+    return before > 0 && unsettled_ == 0;
+  }
+
+  /// Every row has k_min answers, or too few calls left to get them.
+  [[nodiscard]] bool all_settled() const noexcept { return unsettled_ == 0; }
+  [[nodiscard]] std::size_t answers(std::uint32_t row) const noexcept {
+    return row < counts_.size() ? counts_[row].answers : 0;
+  }
+
+ private:
+  struct Count {
+    std::uint32_t answers = 0;
+    std::uint32_t pending = 0;
+  };
+  [[nodiscard]] bool settled(const Count& count) const noexcept {
+    return count.answers >= k_min_ || count.answers + count.pending < k_min_;
+  }
+
+  std::vector<std::vector<std::uint32_t>> rows_of_call_;
+  std::size_t k_min_;
+  std::vector<Count> counts_;
+  std::size_t unsettled_ = 0;
+};
+
+}  // namespace skep::inline v0::moe

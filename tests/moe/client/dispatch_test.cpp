@@ -1,0 +1,247 @@
+#include "skep/moe/client/dispatch.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "skep/sim/network.hpp"
+// doctest comes last
+#include <doctest/doctest.h>
+
+using namespace skep;
+using moe::CallOutcome;
+using moe::Dispatcher;
+using moe::DispatchOptions;
+using moe::ExpertCall;
+
+namespace {
+
+constexpr auto forward = "ConnectionHandler.rpc_forward";
+
+/// A server whose experts answer "name" with their own name after a delay each.
+struct Server {
+  explicit Server(sim::World& world) : host(world) {
+    host.handle(forward, [this](p2p::Request request) { return answer(delays, failing, host, std::move(request)); });
+    host.handle_stream(std::string(forward) + "_stream", [](sim::Stream stream) { return echo(std::move(stream)); });
+  }
+  static awaitable<p2p::Payload> answer(const std::map<std::string, Duration>& delays, const std::string& failing,
+                                        sim::Host host, p2p::Request request) {
+    const std::string uid(as_text(request.body));
+    const auto delay = delays.find(uid);
+    if (delay != delays.end()) co_await host.sleep_until(deadline_after(host.steady_now(), delay->second));
+    if (uid == failing) throw std::runtime_error("no such expert");
+    co_return p2p::Payload(to_bytes(uid));
+  }
+  static awaitable<void> echo(sim::Stream stream) {
+    for (;;) {
+      auto message = co_await stream.receive();
+      if (!message) co_return;
+      co_await stream.send(p2p::Payload(std::move(*message)));
+    }
+  }
+
+  sim::Host host;
+  std::map<std::string, Duration> delays;
+  std::string failing;
+};
+
+struct Answers : p2p::AnyBodySink {  // keeps every message
+  std::error_code start(std::size_t size) override {
+    messages.emplace_back(size, std::uint8_t{0});
+    at = 0;
+    return {};
+  }
+  MutableBytes destination() override { return MutableBytes(messages.back()).subspan(at); }
+  std::error_code filled(std::size_t n) override {
+    at += n;
+    return {};
+  }
+  std::vector<Bytes> messages;
+  std::size_t at = 0;
+};
+
+ExpertCall call(const sim::Host& server, const std::string& uid, std::vector<std::uint32_t> rows) {
+  return {.expert = {uid, server.self()},
+          .method = forward,
+          .messages = {p2p::Payload(to_bytes(uid))},
+          .sink = std::make_shared<Answers>(),
+          .rows = std::move(rows)};
+}
+
+struct Run {
+  std::vector<CallOutcome> outcomes;
+  Duration took{};
+  [[nodiscard]] std::string answered() const {
+    std::string which;
+    for (const auto& outcome : outcomes) which += outcome.answered() ? 'x' : '-';
+    return which;
+  }
+};
+
+Run dispatch(sim::World& world, sim::Host client, std::vector<ExpertCall> calls, DispatchOptions options) {
+  Run run;
+  world.run([&]() -> awaitable<void> {
+    const SteadyTime start = client.steady_now();
+    run.outcomes = co_await Dispatcher(client).run(std::move(calls), options);
+    run.took = client.steady_now() - start;
+  }());
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("all requests are under way at once, each answer lands in its sink") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server a(world);
+  Server b(world);
+  sim::Host client(world);
+  std::vector<ExpertCall> calls{call(a.host, "e.0", {0, 1}), call(a.host, "e.1", {0}), call(b.host, "e.2", {1})};
+  std::vector<std::shared_ptr<p2p::AnyBodySink>> sinks;
+  for (const auto& c : calls) sinks.push_back(c.sink);
+  const Run run = dispatch(world, client, std::move(calls), {});
+  CHECK(run.answered() == "xxx");
+  CHECK(run.took == 20ms);
+  for (std::size_t i = 0; i < sinks.size(); ++i) {
+    const auto& answers = dynamic_cast<Answers&>(*sinks[i]);
+    REQUIRE(answers.messages.size() == 1);
+    CHECK(as_text(answers.messages[0]) == "e." + std::to_string(i));
+    CHECK(run.outcomes[i].latency == 20ms);
+    CHECK(run.outcomes[i].bytes == 3);
+  }
+  CHECK(world.calls(forward) == 3);
+}
+
+TEST_CASE("no calls, no waiting") {
+  sim::World world;
+  const Run run = dispatch(world, sim::Host(world), {}, {});
+  CHECK(run.outcomes.empty());
+  CHECK(run.took == 0ms);
+}
+
+TEST_CASE("B5.3 after k_min answers for every row the rest has timeout_after_k_min") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  server.delays["e.3"] = 500ms;
+  const auto calls = [&] {
+    std::vector<ExpertCall> four;
+    for (int i = 0; i < 4; ++i) four.push_back(call(server.host, "e." + std::to_string(i), {0}));
+    return four;
+  };
+  sim::Host client(world);
+  SUBCASE("a straggler is cut off") {
+    const Run run = dispatch(world, client, calls(), {.timeout_after_k_min = 100ms, .k_min = 3});
+    CHECK(run.took == 120ms);
+    CHECK(run.answered() == "xxx-");
+    CHECK(run.outcomes[3].code == make_error_code(errc::timed_out));
+    CHECK(run.outcomes[3].sentence ==
+          "expert e.3 on " + server.host.self().to_string() + " did not answer within 100 ms after enough others had");
+  }
+  SUBCASE("a straggler within that time is not") {
+    server.delays["e.3"] = 50ms;
+    const Run run = dispatch(world, client, calls(), {.timeout_after_k_min = 100ms, .k_min = 3});
+    CHECK(run.took == 70ms);
+    CHECK(run.answered() == "xxxx");
+  }
+  SUBCASE("unset, all are awaited") { CHECK(dispatch(world, client, calls(), {.k_min = 3}).took == 520ms); }
+  SUBCASE("the timeout for all holds in any case") {
+    const Run run = dispatch(world, client, calls(), {.timeout = 90ms, .timeout_after_k_min = 100ms, .k_min = 3});
+    CHECK(run.took == 90ms);
+    CHECK(run.answered() == "xxx-");
+    CHECK(run.outcomes[3].sentence.find("within 90 ms") != std::string::npos);
+  }
+  SUBCASE("a row without its k_min keeps everyone waiting") {
+    std::vector<ExpertCall> more = calls();
+    more.push_back(call(server.host, "e.3", {1}));  // row 1 has only the slow expert
+    const Run run = dispatch(world, client, std::move(more), {.timeout_after_k_min = 100ms, .k_min = 1});
+    CHECK(run.took == 520ms);
+    CHECK(run.answered() == "xxxxx");
+  }
+}
+
+TEST_CASE("B5.4 with k_min 0 the further time begins at once") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  server.delays["e.1"] = 500ms;
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {0}), call(server.host, "e.1", {0})};
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {.timeout_after_k_min = 100ms, .k_min = 0});
+  CHECK(run.took == 100ms);
+  CHECK(run.answered() == "x-");
+}
+
+TEST_CASE("B5.5 a row whose experts all fail does not keep the further time from beginning") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  server.failing = "e.0";
+  server.delays["e.2"] = 500ms;
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {0}), call(server.host, "e.1", {1}),
+                                call(server.host, "e.2", {1})};
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {.timeout_after_k_min = 100ms, .k_min = 1});
+  CHECK(run.took == 120ms);
+  CHECK(run.answered() == "-x-");
+}
+
+TEST_CASE("failures are told apart and harm no other call") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  server.failing = "e.1";
+  Server silent(world);
+  Server closed(world);
+  world.kill(silent.host.self());
+  closed.host.close();
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {0}), call(server.host, "e.1", {0}),
+                                call(silent.host, "e.2", {0}), call(closed.host, "e.3", {0})};
+  calls.push_back(call(server.host, "e.4", {0}));
+  calls.back().accept = [] { return std::optional<std::string>("the answer is nonsense"); };
+  calls.push_back(call(server.host, "e.5", {0}));
+  calls.back().method = "ConnectionHandler.rpc_nothing";
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {.timeout = 1s});
+  CHECK(run.took == 1s);
+  CHECK(run.answered() == "x-----");
+  CHECK(run.outcomes[1].code == make_error_code(errc::remote));
+  CHECK(run.outcomes[1].sentence.find("no such expert") != std::string::npos);
+  CHECK(run.outcomes[2].code == make_error_code(errc::timed_out));
+  CHECK(run.outcomes[3].code == make_error_code(errc::unreachable));
+  CHECK(run.outcomes[3].server_failed());
+  CHECK_FALSE(run.outcomes[1].server_failed());
+  CHECK(run.outcomes[4].sentence == "the answer is nonsense");
+  CHECK(run.outcomes[5].code == make_error_code(errc::refused));
+}
+
+TEST_CASE("a streaming call sends all its messages and takes all answers into one sink") {
+  sim::World world;
+  Server server(world);
+  ExpertCall streamed = call(server.host, "e.0", {0});
+  streamed.method += "_stream";
+  streamed.streaming = true;
+  streamed.messages = {p2p::Payload(to_bytes("one")), p2p::Payload(to_bytes("two"))};
+  const auto sink = std::make_shared<Answers>();
+  streamed.sink = sink;
+  std::vector<ExpertCall> calls;
+  calls.push_back(std::move(streamed));
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {});
+  CHECK(run.answered() == "x");
+  REQUIRE(sink->messages.size() == 2);
+  CHECK(as_text(sink->messages[0]) == "one");
+  CHECK(as_text(sink->messages[1]) == "two");
+}
+
+TEST_CASE("cancelling the dispatcher cancels every call") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  for (const char* uid : {"e.0", "e.1"}) server.delays[uid] = 10s;
+  sim::Host client(world);
+  std::exception_ptr thrown;
+  Duration took{};
+  world.run([&]() -> awaitable<void> {
+    const SteadyTime start = client.steady_now();
+    std::vector<ExpertCall> calls{call(server.host, "e.0", {0}), call(server.host, "e.1", {0})};
+    auto running = Dispatcher(client).run(std::move(calls), {});
+    try {
+      co_await with_timeout(client, 100ms, std::move(running));
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    took = client.steady_now() - start;
+  }());
+  CHECK(took == 100ms);
+  CHECK_THROWS_AS(std::rethrow_exception(thrown), Error);
+}
