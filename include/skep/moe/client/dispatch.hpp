@@ -21,7 +21,7 @@
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
-#include "skep/moe/client/plan.hpp"
+#include "skep/moe/dispatch_plan.hpp"
 #include "skep/moe/uid.hpp"
 #include "skep/p2p/network.hpp"
 

@@ -1,4 +1,4 @@
-#include "skep/moe/client/plan.hpp"
+#include "skep/moe/dispatch_plan.hpp"
 
 #include "support/experts.hpp"
 // doctest comes last

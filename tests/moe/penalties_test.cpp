@@ -1,4 +1,4 @@
-#include "skep/moe/client/penalties.hpp"
+#include "skep/moe/penalties.hpp"
 
 #include "support/experts.hpp"
 // doctest comes last
