@@ -16,22 +16,10 @@ TEST_CASE("authorization fields stand in the order of their numbers, defaults le
                                 .time = 1.5,
                                 .nonce = {4},
                                 .signature = {5}};
-  CHECK(to_hex(encode_message(request)) ==
-        "0a0c"
-        "0a0175"
-        "120101"
-        "1a0174"
-        "220102"
-        "120103"
-        "19000000000000f83f"
-        "220104"
-        "2a0105");
+  CHECK(to_hex(encode_message(request)) == "0a0c0a01751201011a017422010212010319000000000000f83f2201042a0105");
   CHECK(*decode_message<RequestAuthInfo>(encode_message(request)) == request);
   const ResponseAuthInfo response{.service_access_token = AccessToken{}, .nonce = {4}, .signature = {5}};
-  CHECK(to_hex(encode_message(response)) ==
-        "0a00"
-        "120104"
-        "1a0105");
+  CHECK(to_hex(encode_message(response)) == "0a001201041a0105");
   CHECK(*decode_message<ResponseAuthInfo>(encode_message(response)) == response);
 }
 

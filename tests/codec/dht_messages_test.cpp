@@ -116,12 +116,7 @@ TEST_CASE("StoreRequests of live nodes: user records, a handoff, expert declarat
 TEST_CASE("a client's empty NodeInfo is written") {
   const StoreRequest request{
       .keys = {Bytes(20, 7)}, .subkeys = {{0xc0}}, .values = {{1}}, .expiration_times = {1.5}, .in_cache = {false}};
-  CHECK(to_hex(request.encode()) == "1214" + to_hex(Bytes(20, 7)) +
-                                        "1a01c0"
-                                        "220101"
-                                        "2a08000000000000f83f"
-                                        "320100"
-                                        "3a00");
+  CHECK(request.encode() == unhex("1214" + to_hex(Bytes(20, 7)) + "1a01c0 220101 2a08000000000000f83f 320100 3a00"));
   CHECK(to_hex(PingRequest{}.encode()) == "1200");
   CHECK(to_hex(PingResponse{}.encode()) == "1200");
 }
@@ -133,37 +128,19 @@ TEST_CASE("a result that holds nothing still counts") {
 }
 
 TEST_CASE("repeated numbers are read packed and unpacked, mixed too") {
-  const auto request =
-      StoreRequest::decode(unhex("29000000000000f83f"
-                                 "2a08000000000000f83f"
-                                 "3001"
-                                 "32020001"
-                                 "3000"));
+  const auto request = StoreRequest::decode(unhex("29000000000000f83f 2a08000000000000f83f 3001 32020001 3000"));
   REQUIRE(request);
   CHECK(request->expiration_times == std::vector<double>{1.5, 1.5});
   CHECK(request->in_cache == std::vector<bool>{true, false, true, false});
-  CHECK(StoreResponse::decode(unhex("1001"
-                                    "12020100"))
-            ->store_ok == std::vector<bool>{true, true, false});
+  CHECK(StoreResponse::decode(unhex("1001 12020100"))->store_ok == std::vector<bool>{true, true, false});
 }
 
 TEST_CASE("a repeated single message merges, a repeated single value is replaced") {
-  const auto request =
-      PingRequest::decode(unhex("1203"
-                                "0a0101"
-                                "1200"
-                                "1203"
-                                "0a0102"
-                                "1801"
-                                "1800"));
+  const auto request = PingRequest::decode(unhex("1203 0a0101 1200 1203 0a0102 1801 1800"));
   REQUIRE(request);
   CHECK(request->peer.node_id == Bytes{2});
   CHECK_FALSE(request->validate);
-  const auto authorized =
-      PingRequest::decode(unhex("0a03"
-                                "220101"
-                                "0a03"
-                                "2a0102"));
+  const auto authorized = PingRequest::decode(unhex("0a03 220101 0a03 2a0102"));
   REQUIRE(authorized);
   CHECK(authorized->auth->nonce == Bytes{1});
   CHECK(authorized->auth->signature == Bytes{2});

@@ -43,12 +43,7 @@ TEST_CASE("defaults are not written, an empty peer is") {
 
 TEST_CASE("unknown types and fields are read, as other implementations send them") {
   // type 9; fields 3 (record), 9 (provider), 11 and 4
-  const auto message =
-      KadMessage::decode(unhex("0809"
-                               "1a0161"
-                               "4a0161"
-                               "5a0161"
-                               "220161"));
+  const auto message = KadMessage::decode(unhex("0809 1a0161 4a0161 5a0161 220161"));
   REQUIRE(message);
   CHECK(message->type == static_cast<KadType>(9));
   CHECK(message->closer_peers.empty());

@@ -67,12 +67,8 @@ TEST_CASE("Noise extensions: absent, empty, of several parts, with unknown field
   };
   CHECK(muxers("").empty());
   CHECK(muxers("2200").empty());
-  CHECK(muxers("2206"
-               "0a0101"
-               "120161") == std::vector<std::string>{"a"});  // a certificate hash before it
-  CHECK(muxers("2203120161"
-               "1a0100"
-               "2203120162") == std::vector<std::string>{"a", "b"});  // merged; field 3 is old
+  CHECK(muxers("2206 0a0101 120161") == std::vector<std::string>{"a"});                 // a certificate hash before it
+  CHECK(muxers("2203120161 1a0100 2203120162") == std::vector<std::string>{"a", "b"});  // merged; field 3 is old
   CHECK(NoiseHandshakePayload::decode(unhex("2203120561")).error() == errc::malformed);
 }
 

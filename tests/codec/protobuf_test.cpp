@@ -69,12 +69,7 @@ TEST_CASE("a head and the contents that follow it are a field") {
 
 TEST_CASE("unknown fields of every kind are skipped") {
   // 100: varint, 101: fixed64, 102: bytes, 103: fixed32, then field 1
-  const Bytes bytes = unhex(
-      "a006ac02"
-      "a9060102030405060708"
-      "b20602ffff"
-      "bd0601020304"
-      "0a0161");
+  const Bytes bytes = unhex("a006ac02 a9060102030405060708 b20602ffff bd0601020304 0a0161");
   std::string text;
   const auto read = read_fields(bytes, [&](FieldReader& field) -> Result<void> {
     if (field.tag_and_type() == bytes_field(1)) {
@@ -151,11 +146,6 @@ TEST_CASE("lists end at their limit") {
 }
 
 TEST_CASE("hostile bytes are read or refused") {
-  const Bytes valid = unhex(
-      "a006ac02"
-      "a9060102030405060708"
-      "b20602ffff"
-      "bd0601020304"
-      "0a0161");
+  const Bytes valid = unhex("a006ac02 a9060102030405060708 b20602ffff bd0601020304 0a0161");
   skep_test::for_hostile_bytes(valid, [](BytesView bytes) { (void)read_fields(bytes, visit_nothing); }, 3000);
 }

@@ -14,7 +14,7 @@
 
 namespace skep_test {
 
-/// The bytes of lower-case hexadecimal text.
+/// The bytes of lower-case hexadecimal text; spaces between bytes are for the reader.
 [[nodiscard]] inline skep::Bytes unhex(std::string_view text) {
   const auto digit = [&](char c) -> unsigned {
     if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
@@ -23,8 +23,13 @@ namespace skep_test {
   };
   skep::Bytes bytes;
   bytes.reserve(text.size() / 2);
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
-    bytes.push_back(static_cast<std::uint8_t>(digit(text[i]) << 4 | digit(text[i + 1])));
+  while (!text.empty()) {
+    if (text.front() == ' ') {
+      text.remove_prefix(1);
+      continue;
+    }
+    bytes.push_back(static_cast<std::uint8_t>(digit(text.at(0)) << 4 | digit(text.at(1))));
+    text.remove_prefix(2);
   }
   return bytes;
 }

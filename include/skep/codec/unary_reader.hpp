@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "skep/codec/protobuf.hpp"
@@ -127,6 +128,7 @@ class UnaryReader {
   }
 
   [[nodiscard]] Result<void> begin_field(std::uint64_t tag) noexcept {
+    if (tag < 8 || tag > std::numeric_limits<std::uint32_t>::max()) return errc::malformed;  // no field number
     tag_ = tag;
     switch (tag & 7) {  // the wire type
       case 0: state_ = State::varint; return level_left() > 0 ? Result<void>() : Result<void>(errc::malformed);
