@@ -25,6 +25,9 @@ using Executor = asio::any_io_executor;
 
 inline constexpr asio::use_awaitable_t<asio::any_io_executor> use_awaitable{};
 
+/// `co_await this_executor` gives the executor on which the coroutine runs.
+inline constexpr asio::this_coro::executor_t this_executor{};
+
 /// Where time comes from: a `p2p::Host` (real clocks) or a `sim::Host` (virtual time).
 template <class C>
 concept Clock = requires(C& clock, SteadyTime t) {
