@@ -26,6 +26,8 @@ endfunction()
 
 # A macro, so that what find_package sets reaches the caller. ARGN: dht, moe, cli.
 macro(skep_find_dependencies)
+  set(_skep_targets_global ${CMAKE_FIND_PACKAGE_TARGETS_GLOBAL})
+  set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL TRUE)  # or add_subdirectory would hide LibTorch's targets from its user
   foreach(_skep_part IN ITEMS ${ARGN})
     if(_skep_part STREQUAL "dht")
       find_package(Threads REQUIRED)
@@ -41,4 +43,5 @@ macro(skep_find_dependencies)
       find_package(spdlog REQUIRED)
     endif()
   endforeach()
+  set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ${_skep_targets_global})
 endmacro()
