@@ -1,0 +1,103 @@
+// drive: carries out a traversal, sending its requests and handing it the answers, until it ends or time is over.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "skep/async/awaitable.hpp"
+#include "skep/async/event.hpp"
+#include "skep/async/with_timeout.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/time.hpp"
+#include "skep/dht/traversal.hpp"
+
+namespace skep::inline v0::dht::detail {
+
+/// Where requests in flight leave their answers; they may come when nobody reads them any more.
+template <class Answer>
+struct Inbox {
+  explicit Inbox(const Executor& executor) : arrived(executor) {}
+
+  std::deque<std::pair<std::size_t, std::optional<Answer>>> answers;  // by the number of the request
+  Event arrived;
+};
+
+template <class Answer>
+awaitable<void> deliver(awaitable<std::optional<Answer>> request, std::size_t number,
+                        std::shared_ptr<Inbox<Answer>> inbox) {
+  std::optional<Answer> answer;
+  std::exception_ptr thrown;
+  try {
+    answer = co_await std::move(request);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  inbox->answers.emplace_back(number, std::move(answer));
+  inbox->arrived.set();
+  if (thrown) std::rethrow_exception(thrown);
+}
+
+/// Waits until an event is set or `when` has come. @return whether it is set
+template <Clock C>
+awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
+  if (event.is_set()) co_return true;
+  if (clock.steady_now() >= when) co_return false;
+  try {
+    co_await with_deadline(clock, when, event.wait());
+  } catch (const Error& error) {
+    if (error.code() != errc::timed_out) throw;
+  }
+  co_return event.is_set();
+}
+
+/// Sends what the traversal asks for: `ask(request)` makes the coroutine of one request, which gives an answer or
+/// nothing when the node failed; `settle(request, answer)` is told of each answer that comes in time. A request that is
+/// late by the measure of `state.answer_times` gets company. Ends when the traversal is finished or at `deadline`;
+/// requests still in flight then run on in the node's scope until their own limit. Throws errc::closed.
+template <class Answer, class State, class Ask, class Settle>
+awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, SteadyTime deadline, Ask ask, Settle settle) {
+  struct Flight {
+    Traversal::Request request;
+    SteadyTime late_at;  // max: it is late already
+  };
+  const auto inbox = std::make_shared<Inbox<Answer>>(state->net.executor());
+  std::map<std::size_t, Flight> flights;
+  std::size_t number = 0;
+  for (;;) {
+    if (state->closed) throw Error(errc::closed, "the DHT node was closed");
+    const SteadyTime now = state->net.steady_now();
+    for (auto& request : traversal.next()) {
+      auto asked = ask(std::as_const(request));
+      flights.emplace(number, Flight{std::move(request), deadline_after(now, state->answer_times.late_after())});
+      state->children.spawn(deliver<Answer>(std::move(asked), number++, inbox));
+    }
+    if (traversal.finished() || now >= deadline) co_return;
+
+    SteadyTime wake = deadline;
+    for (const auto& [_, flight] : flights) wake = std::min(wake, flight.late_at);
+    const bool arrived = co_await wait_until(state->net, inbox->arrived, wake);
+    if (arrived) inbox->arrived.reset();
+    for (auto answers = std::exchange(inbox->answers, {}); auto& [from, answer] : answers) {
+      const Traversal::Request request = std::move(flights.extract(from).mapped().request);
+      if (!answer) {
+        traversal.failed(request);
+        continue;
+      }
+      traversal.answered(request);
+      settle(request, std::move(*answer));
+    }
+    const SteadyTime after = state->net.steady_now();
+    for (auto& [_, flight] : flights) {
+      if (flight.late_at > after) continue;
+      flight.late_at = SteadyTime::max();
+      traversal.slow(flight.request);
+    }
+  }
+}
+
+}  // namespace skep::inline v0::dht::detail

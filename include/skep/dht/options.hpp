@@ -1,0 +1,107 @@
+// What a user of a DHT node can choose, and what it gets back.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include "skep/codec/msgpack.hpp"
+#include "skep/core/time.hpp"
+#include "skep/dht/key.hpp"
+#include "skep/dht/storage.hpp"
+#include "skep/p2p/peer_id.hpp"
+
+namespace skep::inline v0::dht {
+
+/// Options of a node, with Hivemind's names and, but for `cache_size` and the storage's bounds, its defaults.
+struct NodeOptions {
+  std::vector<p2p::PeerId>
+      initial_peers;              ///< nodes of the swarm to join, already reachable for the network; empty: a new swarm
+  std::optional<DHTID> node_id;   ///< random when not given
+  std::size_t bucket_size = 20;   ///< active nodes a bucket, and neighbours named in an answer
+  std::size_t num_replicas = 5;   ///< nodes that are to hold a record
+  std::size_t depth_modulo = 5;   ///< how finely far buckets are split
+  std::size_t num_workers = 4;    ///< requests in flight for one key
+  std::size_t chunk_size = 16;    ///< most keys in one request
+  std::size_t search_width = 10;  ///< nearest nodes that must answer before a key counts as not found
+  Duration wait_timeout = 3s;     ///< of one request to one node
+  Duration bootstrap_timeout = 3s;       ///< of joining, counted from its start
+  bool ensure_bootstrap_success = true;  ///< fail unless an initial peer answers and can reach us
+  bool strict = true;                    ///< fail when an initial peer's clock differs or it cannot reach us
+  bool client_mode = false;              ///< serve nobody and hold no records of others
+  bool cache_locally = true;             ///< remember what was found
+  std::size_t cache_size = 10'000;       ///< records remembered
+  Duration blacklist_time = 5s;          ///< first ban of a node that fails; zero: none
+  double backoff_rate = 2;               ///< of further bans
+  StorageLimits storage = {};            ///< of the records held for others
+};
+
+/// Options of reading.
+struct GetOptions {
+  bool latest = false;     ///< ask all of the nearest nodes and take the freshest, not the first
+  Duration timeout = 60s;  ///< a key whose search is not over by then has the value found so far, or none
+};
+static_assert(std::is_aggregate_v<GetOptions> && std::is_trivially_copyable_v<GetOptions>);
+
+/// Options of writing.
+struct StoreOptions {
+  bool exclude_self = false;  ///< do not count this node among the replicas, even when it is near
+  Duration timeout = 60s;     ///< replicas that have not answered by then count as failed
+};
+static_assert(std::is_aggregate_v<StoreOptions> && std::is_trivially_copyable_v<StoreOptions>);
+
+/// Options of looking for nodes.
+struct FindOptions {
+  std::size_t k_nearest = 20;
+  bool exclude_self = false;
+  Duration timeout = 60s;
+};
+static_assert(std::is_aggregate_v<FindOptions> && std::is_trivially_copyable_v<FindOptions>);
+
+/// One thing to store: a regular value, or with a subkey one item of a dictionary.
+struct StoreItem {
+  msgpack::Value key;
+  msgpack::Value value;
+  WallTime expiration;
+  std::optional<msgpack::Value> subkey = {};
+};
+
+/// What became of a store at the nodes that are to hold the record. A node that does not answer is replaced by the next
+/// nearest, so `failed` counts only those for whom nobody stood in.
+struct StoreResult {
+  std::size_t accepted = 0;
+  std::size_t rejected = 0;  ///< they hold something that lives at least as long, or refuse the record
+  std::size_t failed = 0;    ///< they did not answer
+
+  /// Whether a majority of them holds the record now.
+  explicit operator bool() const noexcept { return 2 * accepted > accepted + rejected + failed; }
+  friend bool operator==(const StoreResult&, const StoreResult&) = default;
+};
+
+/// One item of a dictionary that was found.
+struct FoundItem {
+  msgpack::Value subkey;
+  msgpack::Value value;
+  WallTime expiration;
+
+  friend bool operator==(const FoundItem&, const FoundItem&) = default;
+};
+
+/// What was found under a key: a regular value, or the items of a dictionary in the order of their subkeys' bytes.
+struct Found {
+  msgpack::Value value;  ///< nil for a dictionary
+  WallTime expiration;   ///< of a dictionary: when its last item expires
+  bool is_dictionary = false;
+  std::vector<FoundItem> items = {};
+
+  /// The item under a subkey, or null.
+  [[nodiscard]] const FoundItem* find(const msgpack::Value& subkey) const noexcept {
+    const auto item = std::find_if(items.begin(), items.end(), [&](const FoundItem& i) { return i.subkey == subkey; });
+    return item == items.end() ? nullptr : &*item;
+  }
+  friend bool operator==(const Found&, const Found&) = default;
+};
+
+}  // namespace skep::inline v0::dht
