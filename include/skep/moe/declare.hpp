@@ -1,0 +1,123 @@
+// Declaring experts in the DHT so that others find them, and looking up who serves an expert.
+#pragma once
+
+#include <concepts>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "skep/async/awaitable.hpp"
+#include "skep/codec/msgpack.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/time.hpp"
+#include "skep/dht/options.hpp"
+#include "skep/moe/uid.hpp"
+#include "skep/p2p/peer_id.hpp"
+
+namespace skep::inline v0::moe {
+
+/// What declaring and finding need of a DHT: a `dht::Node` over any network.
+template <class N>
+concept ExpertDirectory = requires(N& node, std::vector<dht::StoreItem> items, std::vector<std::string> keys,
+                                   dht::StoreOptions storing, dht::GetOptions reading) {
+  { node.peer_id() } -> std::convertible_to<p2p::PeerId>;
+  { node.store_many(std::move(items), storing) } -> std::same_as<awaitable<std::vector<dht::StoreResult>>>;
+  { node.get_many(std::move(keys), reading) } -> std::same_as<awaitable<std::vector<std::optional<dht::Found>>>>;
+};
+
+/// One record of a declaration and what became of it.
+struct DeclaredRecord {
+  std::string key;                       ///< a uid or a prefix
+  std::optional<Coordinate> coordinate;  ///< the place in the prefix's dictionary
+  dht::StoreResult stored;
+};
+
+namespace detail {
+
+/// The error for a uid that breaks the rules.
+[[nodiscard]] inline Error invalid_uid(const std::string& uid) {
+  return {
+      errc::invalid_argument,
+      "\"" + printable(uid) +
+          "\" is not an expert uid: a name without dots, then one or more coordinates, as in \"ffn.3\" or \"ffn.3.5\""};
+}
+
+/// The value under a prefix's coordinate; Hivemind takes a tuple only.
+[[nodiscard]] inline codec::msgpack::Value endpoint_value(const ExpertInfo& expert) {
+  return codec::msgpack::Tuple{{expert.uid, expert.peer_id.to_string()}};
+}
+/// Reads it back. @return nullopt for anything else than a tuple of a valid uid and a peer id in base58
+[[nodiscard]] inline std::optional<ExpertInfo> endpoint_of_value(const codec::msgpack::Value& value) {
+  const auto* tuple = value.get_if<codec::msgpack::Tuple>();
+  if (!tuple || tuple->items.size() != 2) return std::nullopt;
+  const auto* uid = tuple->items[0].get_if<std::string>();
+  const auto* peer = tuple->items[1].get_if<std::string>();
+  if (!uid || !peer || !is_valid_uid(*uid)) return std::nullopt;
+  auto id = p2p::PeerId::from_text(*peer);
+  if (!id) return std::nullopt;
+  return ExpertInfo{*uid, *std::move(id)};
+}
+
+}  // namespace detail
+
+/// The records that make experts visible (wire format of Hivemind 1.1, records of a Server): for each uid the peer id
+/// under the uid itself, and under each of its prefixes the pair (uid, peer id) at the next coordinate. Where several
+/// experts share a prefix's coordinate, the last stands there as the example.
+/// Throws errc::invalid_argument for a uid that breaks the rules.
+[[nodiscard]] inline std::vector<dht::StoreItem> expert_records(const std::vector<std::string>& uids,
+                                                                const p2p::PeerId& peer, WallTime expiration) {
+  std::vector<dht::StoreItem> records;
+  std::map<PrefixEntry, std::size_t> examples;
+  for (const std::string& uid : uids) {
+    auto entries = prefix_entries(uid);
+    if (!entries) throw detail::invalid_uid(uid);
+    records.push_back({uid, peer.to_string(), expiration});
+    for (PrefixEntry& entry : *entries) {
+      const auto [place, fresh] = examples.emplace(entry, records.size());
+      if (fresh) {
+        records.push_back({std::move(entry.prefix), detail::endpoint_value({uid, peer}), expiration, entry.coordinate});
+      } else {
+        records[place->second].value = detail::endpoint_value({uid, peer});
+      }
+    }
+  }
+  return records;
+}
+
+/// Declares that `node`'s peer serves these experts until `expiration`; servers repeat it while they live.
+/// @return what became of each record
+/// Throws errc::invalid_argument for a uid that breaks the rules, and what the node throws.
+template <ExpertDirectory Node>
+[[nodiscard]] awaitable<std::vector<DeclaredRecord>> declare_experts(Node node, std::vector<std::string> uids,
+                                                                     WallTime expiration,
+                                                                     dht::StoreOptions options = {}) {
+  std::vector<dht::StoreItem> records = expert_records(uids, node.peer_id(), expiration);
+  std::vector<DeclaredRecord> declared;
+  for (const auto& record : records) {
+    DeclaredRecord& one = declared.emplace_back();
+    one.key = *record.key.template get_if<std::string>();
+    if (record.subkey) one.coordinate = static_cast<Coordinate>(*record.subkey->template get_if<std::int64_t>());
+  }
+  const auto stored = co_await node.store_many(std::move(records), options);
+  for (std::size_t i = 0; i < declared.size(); ++i) declared[i].stored = stored[i];
+  co_return declared;
+}
+
+/// Who serves these experts, in the uids' order; nullopt for one that nobody has declared, or whose uid breaks the
+/// rules.
+template <ExpertDirectory Node>
+[[nodiscard]] awaitable<std::vector<std::optional<ExpertInfo>>> get_experts(Node node, std::vector<std::string> uids,
+                                                                            dht::GetOptions options = {}) {
+  const auto found = co_await node.get_many(uids, options);
+  std::vector<std::optional<ExpertInfo>> experts(uids.size());
+  for (std::size_t i = 0; i < uids.size(); ++i) {
+    const auto* peer = found[i] ? found[i]->value.template get_if<std::string>() : nullptr;
+    if (!peer || !is_valid_uid(uids[i])) continue;
+    if (auto id = p2p::PeerId::from_text(*peer)) experts[i] = ExpertInfo{std::move(uids[i]), *std::move(id)};
+  }
+  co_return experts;
+}
+
+}  // namespace skep::inline v0::moe

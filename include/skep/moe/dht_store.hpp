@@ -1,0 +1,62 @@
+// DhtStore: the DHT as the key-value store in which a beam searcher looks prefixes up.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "skep/async/awaitable.hpp"
+#include "skep/dht/options.hpp"
+#include "skep/moe/beam_search.hpp"
+#include "skep/moe/declare.hpp"
+
+namespace skep::inline v0::moe {
+
+/// Reads the dictionaries that `declare_experts` writes. Entries that are none (a subkey that is no coordinate, a list
+/// in place of a tuple, a peer id as bytes, a nil that says "nothing here") are skipped without harm to their
+/// neighbours.
+///
+/// *Lifetime:* holds the node's handle. *Threads:* the node's executor; `steady_now` from any thread.
+template <ExpertDirectory Node>
+class DhtStore {
+ public:
+  explicit DhtStore(Node node) : node_(std::move(node)) {}
+
+  [[nodiscard]] awaitable<PrefixRecords> get_many(std::vector<std::string> prefixes) {
+    return get_many(node_, std::move(prefixes));
+  }
+
+  [[nodiscard]] SteadyTime steady_now() const { return node_.network().steady_now(); }
+  [[nodiscard]] awaitable<void> sleep_until(SteadyTime when) const { return node_.network().sleep_until(when); }
+  [[nodiscard]] Executor executor() const { return node_.network().executor(); }
+
+ private:
+  static awaitable<PrefixRecords> get_many(Node node, std::vector<std::string> prefixes) {
+    const auto found = co_await node.get_many(std::move(prefixes), dht::GetOptions{});
+    PrefixRecords records(found.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i] && found[i]->is_dictionary) records[i] = entries_of(*found[i]);
+    }
+    co_return records;
+  }
+
+  static std::map<Coordinate, UidEndpoint> entries_of(const dht::Found& dictionary) {
+    std::map<Coordinate, UidEndpoint> entries;
+    for (const auto& item : dictionary.items) {
+      const auto* coordinate = item.subkey.template get_if<std::int64_t>();
+      if (!coordinate || *coordinate < flat_expert || *coordinate > std::numeric_limits<Coordinate>::max()) continue;
+      if (auto endpoint = detail::endpoint_of_value(item.value)) {
+        entries.emplace(static_cast<Coordinate>(*coordinate), *std::move(endpoint));
+      }
+    }
+    return entries;
+  }
+
+  Node node_;
+};
+
+}  // namespace skep::inline v0::moe

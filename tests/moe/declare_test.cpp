@@ -1,0 +1,127 @@
+#include "skep/moe/declare.hpp"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "skep/codec/dht_messages.hpp"
+#include "skep/dht/key.hpp"
+#include "skep/dht/node.hpp"
+#include "skep/dht/record.hpp"
+#include "skep/sim/network.hpp"
+#include "support/experts.hpp"
+#include "support/vectors.hpp"
+// doctest comes last
+#include <doctest/doctest.h>
+
+using namespace skep;
+using Node = dht::Node<sim::Host>;
+
+static_assert(moe::ExpertDirectory<Node>);
+
+namespace {
+
+std::vector<Node> swarm(sim::World& world, std::size_t size) {
+  std::vector<Node> nodes;
+  for (std::size_t i = 0; i < size; ++i) {
+    world.run([&]() -> awaitable<void> {
+      dht::NodeOptions options;
+      if (!nodes.empty()) options.initial_peers = {nodes.front().peer_id()};
+      nodes.push_back(co_await Node::create(sim::Host(world), std::move(options)));
+    }());
+  }
+  return nodes;
+}
+
+std::vector<std::string> names(const std::vector<dht::StoreItem>& records) {
+  std::vector<std::string> all;
+  for (const auto& record : records) {
+    std::string name = *record.key.get_if<std::string>();
+    if (record.subkey) name += " [" + std::to_string(*record.subkey->get_if<std::int64_t>()) + "]";
+    all.push_back(std::move(name));
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("C2.2 the records of a declaration are, byte for byte, those of a Hivemind server") {
+  using Entry = std::tuple<Bytes, Bytes, Bytes, double>;  // key, subkey, value, expiration
+  std::set<Entry> hivemind;
+  for (const Bytes& bytes : skep_test::vector_list("moe", "declare_experts", "requests")) {
+    const auto request = codec::StoreRequest::decode(bytes);
+    REQUIRE(request);
+    for (std::size_t i = 0; i < request->keys.size(); ++i) {
+      hivemind.emplace(request->keys[i], request->subkeys[i], request->values[i], request->expiration_times[i]);
+    }
+  }
+  REQUIRE(hivemind.size() >= 14);
+  const WallTime expiration{std::get<3>(*hivemind.begin())};
+  const auto peer = p2p::PeerId::from_bytes(skep_test::vector_bytes("moe", "declare_experts", "peer"));
+  REQUIRE(peer);
+  std::set<Entry> ours;
+  for (const auto& record : moe::expert_records(
+           {"nop.0", "affine.5.7", "affine.5.9.2", "two.1.1", "wide.0", "half.0", "uni.0"}, *peer, expiration)) {
+    ours.emplace(to_bytes(dht::key_id(record.key).bytes()),
+                 record.subkey ? codec::msgpack::encode(*record.subkey) : dht::regular_tag(),
+                 codec::msgpack::encode(record.value), record.expiration.seconds);
+  }
+  CHECK(ours == hivemind);
+}
+
+TEST_CASE("C2.2 how many records there are") {
+  CHECK(names(moe::expert_records({"ffn.1", "ffn.2"}, test::peer(1), {})) ==
+        std::vector<std::string>{"ffn.1", "ffn.1. [-1]", "ffn.2", "ffn.2. [-1]"});
+  CHECK(names(moe::expert_records({"e.1.2.3", "e.1.2.5", "e.2.0"}, test::peer(1), {})) ==
+        std::vector<std::string>{"e.1. [2]", "e.1.2. [3]", "e.1.2. [5]", "e.1.2.3", "e.1.2.5", "e.2. [0]", "e.2.0"});
+  CHECK(moe::expert_records({}, test::peer(1), {}).empty());
+}
+
+TEST_CASE("C2.1 an invalid uid is refused with a sentence") {
+  try {
+    (void)moe::expert_records({"ffn.0", "ffn"}, test::peer(1), {});
+    FAIL("nothing was thrown");
+  } catch (const Error& error) {
+    CHECK(error.code() == make_error_code(errc::invalid_argument));
+    CHECK(std::string(error.what()).starts_with("skep: \"ffn\" is not an expert uid"));
+  }
+}
+
+TEST_CASE("B3.3 what is declared is found by every node, until it expires") {
+  sim::World world;
+  auto nodes = swarm(world, 8);
+  world.run([&]() -> awaitable<void> {
+    Node server = nodes[3];
+    const auto declared = co_await moe::declare_experts(server, {"ffn.0.1", "ffn.7"}, server.now() + 60s);
+    CHECK(declared.size() == 4);
+    for (const auto& record : declared) CHECK(record.stored);
+    CHECK(std::count_if(declared.begin(), declared.end(), [](const auto& r) { return r.coordinate == 1; }) == 1);
+
+    const auto found = co_await moe::get_experts(nodes[6], {"ffn.7", "ffn.8", "no uid", "ffn.0.1", "ffn.0."});
+    REQUIRE(found.size() == 5);
+    REQUIRE(found[0]);
+    CHECK(*found[0] == moe::ExpertInfo{"ffn.7", server.peer_id()});
+    CHECK_FALSE(found[1]);
+    CHECK_FALSE(found[2]);
+    REQUIRE(found[3]);
+    CHECK(found[3]->uid == "ffn.0.1");
+    CHECK_FALSE(found[4]);  // a prefix's dictionary is no expert
+    co_await server.network().sleep_until(server.network().steady_now() + 61s);
+    const auto later = co_await moe::get_experts(nodes[5], {"ffn.7"});
+    CHECK_FALSE(later[0]);
+  }());
+}
+
+TEST_CASE("B3.3 records that are no peer id are no experts") {
+  sim::World world;
+  auto nodes = swarm(world, 3);
+  world.run([&]() -> awaitable<void> {
+    Node& node = nodes[0];
+    co_await node.store("ffn.0", "not a peer id", node.now() + 60s);
+    co_await node.store("ffn.1", 17, node.now() + 60s);
+    co_await node.store("ffn.2", to_bytes(node.peer_id().bytes()), node.now() + 60s);
+    const auto found = co_await moe::get_experts(nodes[1], {"ffn.0", "ffn.1", "ffn.2"});
+    for (const auto& expert : found) CHECK_FALSE(expert);
+  }());
+}
