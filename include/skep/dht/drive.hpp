@@ -1,6 +1,7 @@
 // drive: carries out a traversal, sending its requests and handing it the answers, until it ends or time is over.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <deque>
 #include <exception>
@@ -57,13 +58,15 @@ awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
 
 /// Sends what the traversal asks for: `ask(request)` makes the coroutine of one request, which gives an answer or
 /// nothing when the node failed; `settle(request, answer)` is told of each answer that comes in time. A request that is
-/// late by the measure of `state.answer_times` gets company. Ends when the traversal is finished or at `deadline`;
-/// requests still in flight then run on in the node's scope until their own limit. Throws errc::closed.
+/// late by the measure of `state.answer_times` gets company, and one that is very late counts as failed. Ends when the
+/// traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
+/// limit. Throws errc::closed.
 template <class Answer, class State, class Ask, class Settle>
 awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, SteadyTime deadline, Ask ask, Settle settle) {
   struct Flight {
     Traversal::Request request;
     SteadyTime late_at;  // max: it is late already
+    SteadyTime lost_at;
   };
   const auto inbox = std::make_shared<Inbox<Answer>>(state->net.executor());
   std::map<std::size_t, Flight> flights;
@@ -71,19 +74,22 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
   for (;;) {
     if (state->closed) throw Error(errc::closed, "the DHT node was closed");
     const SteadyTime now = state->net.steady_now();
+    const Duration late = state->answer_times.late_after();
     for (auto& request : traversal.next()) {
       auto asked = ask(std::as_const(request));
-      flights.emplace(number, Flight{std::move(request), deadline_after(now, state->answer_times.late_after())});
+      flights.emplace(number, Flight{std::move(request), now + late, now + std::max<Duration>(8 * late, 1s)});
       state->children.spawn(deliver<Answer>(std::move(asked), number++, inbox));
     }
     if (traversal.finished() || now >= deadline) co_return;
 
     SteadyTime wake = deadline;
-    for (const auto& [_, flight] : flights) wake = std::min(wake, flight.late_at);
+    for (const auto& [_, flight] : flights) wake = std::min({wake, flight.late_at, flight.lost_at});
     const bool arrived = co_await wait_until(state->net, inbox->arrived, wake);
     if (arrived) inbox->arrived.reset();
     for (auto answers = std::exchange(inbox->answers, {}); auto& [from, answer] : answers) {
-      const Traversal::Request request = std::move(flights.extract(from).mapped().request);
+      const auto flight = flights.extract(from);
+      if (flight.empty()) continue;  // given up before
+      const Traversal::Request& request = flight.mapped().request;
       if (!answer) {
         traversal.failed(request);
         continue;
@@ -92,10 +98,17 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
       settle(request, std::move(*answer));
     }
     const SteadyTime after = state->net.steady_now();
-    for (auto& [_, flight] : flights) {
-      if (flight.late_at > after) continue;
-      flight.late_at = SteadyTime::max();
-      traversal.slow(flight.request);
+    for (auto flight = flights.begin(); flight != flights.end();) {
+      if (flight->second.late_at <= after) {
+        flight->second.late_at = SteadyTime::max();
+        traversal.slow(flight->second.request);
+      }
+      if (flight->second.lost_at <= after) {
+        traversal.failed(flight->second.request);
+        flight = flights.erase(flight);
+      } else {
+        ++flight;
+      }
     }
   }
 }

@@ -1,0 +1,98 @@
+#include "skep/dht/bootstrap.hpp"
+
+#include <string>
+
+#include <doctest/doctest.h>
+#include "dht/swarm.hpp"
+#include "skep/sim/network.hpp"
+
+using namespace skep;
+using dht::NodeOptions;
+using skep_test::Node;
+using skep_test::Swarm;
+
+namespace {
+/// Joins and gives the words of the failure, or nothing.
+std::string failure_of(sim::World& world, sim::Host host, NodeOptions options) {
+  try {
+    (void)world.run(Node::create(host, std::move(options)));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+}  // namespace
+
+TEST_CASE("A2.1 joining takes a few round trips, even when some initial peers are dead") {
+  Swarm swarm(4);
+  swarm.kill(swarm.nodes[0]);
+  NodeOptions options;
+  for (const auto& node : swarm.nodes) options.initial_peers.push_back(node.peer_id());
+  const auto start = swarm.world.time().now();
+  const Node node = swarm.run(Node::create(sim::Host(swarm.world), options));
+  CHECK(swarm.world.time().now() - start < 1500ms);
+  CHECK(node.peer_count() >= 3);
+}
+
+TEST_CASE("A2.2 when no initial peer answers the error names them and says what to do") {
+  Swarm swarm(2);
+  NodeOptions options;
+  for (auto& node : swarm.nodes) {
+    swarm.kill(node);
+    options.initial_peers.push_back(node.peer_id());
+  }
+  options.initial_peers.push_back(*p2p::PeerId::from_bytes(Bytes{0, 1, 1}));
+  const auto start = swarm.world.time().now();
+  const std::string text = failure_of(swarm.world, sim::Host(swarm.world), options);
+  CHECK(swarm.world.time().now() - start <= 3s);
+  CHECK(contains(text, "cannot join the DHT: none of the 3 initial peers answered a ping"));
+  CHECK(contains(text, options.initial_peers[2].to_string()));
+  CHECK(contains(text, "ensure_bootstrap_success"));
+  options.ensure_bootstrap_success = false;
+  CHECK(failure_of(swarm.world, sim::Host(swarm.world), options).empty());
+}
+
+TEST_CASE("A2.3 a wrong clock is refused, or only warned about when not strict") {
+  Swarm swarm(1);
+  sim::Host late(swarm.world);
+  late.skew_wall_clock(-10s);
+  NodeOptions options{.initial_peers = {swarm.nodes[0].peer_id()}};
+  const std::string text = failure_of(swarm.world, late, options);
+  CHECK(contains(text, swarm.nodes[0].peer_id().to_string()));
+  CHECK(contains(text, "differ by 10 s"));
+  options.strict = false;
+  CHECK(failure_of(swarm.world, late, options).empty());
+  sim::Host close_enough(swarm.world);
+  close_enough.skew_wall_clock(2900ms);
+  options.strict = true;
+  CHECK(failure_of(swarm.world, close_enough, options).empty());
+}
+
+TEST_CASE("A4.3 a node that cannot be called back is refused, a client is not") {
+  Swarm swarm(1);
+  sim::Host deaf(swarm.world);
+  NodeOptions options{.initial_peers = {swarm.nodes[0].peer_id()}};
+  // deaf: its peer calls it back and finds no such method
+  auto protocol = std::make_shared<dht::Protocol<sim::Host, dht::AcceptAll>>(deaf, options, dht::AcceptAll{});
+  const auto start = swarm.world.time().now();
+  const auto greet = [&] { return dht::detail::greet_all(protocol, start, start + 3s); };
+  CHECK_THROWS_WITH_AS(swarm.run(greet()), doctest::Contains("cannot call this node back"), Error);
+  CHECK(swarm.nodes[0].peer_count() == 0);
+  options.client_mode = true;
+  CHECK(failure_of(swarm.world, sim::Host(swarm.world), options).empty());
+  protocol->close();
+}
+
+TEST_CASE("a client cannot be an initial peer") {
+  Swarm swarm(1);
+  Node& client = swarm.add({.client_mode = true});
+  const std::string text = failure_of(swarm.world, sim::Host(swarm.world), {.initial_peers = {client.peer_id()}});
+  CHECK(contains(text, "none of the 1 initial peers"));
+}
+
+TEST_CASE("A2.4 the swarm becomes known while joining") {
+  Swarm swarm(60);
+  const Node& node = swarm.add();
+  CHECK(node.peer_count() >= 20);
+}

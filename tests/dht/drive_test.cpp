@@ -1,0 +1,86 @@
+#include "skep/dht/drive.hpp"
+
+#include <optional>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include "skep/async/scope.hpp"
+#include "skep/dht/answer_times.hpp"
+#include "skep/sim/network.hpp"
+
+using namespace skep;
+using dht::NodeEntry;
+using dht::Traversal;
+
+namespace {
+struct State {
+  explicit State(sim::World& world) : net(world), answer_times(3s), children(net.executor()) {}
+  sim::Host net;
+  dht::AnswerTimes answer_times;
+  Scope children;
+  bool closed = false;
+};
+NodeEntry node(std::uint8_t n) {
+  Bytes id(20);
+  id.front() = n;
+  return {*dht::DHTID::from_bytes(id), *p2p::PeerId::from_bytes(Bytes{0, 1, n})};
+}
+/// Node n answers after n * 100 ms, nodes from 9 on never; even ones fail.
+awaitable<std::optional<int>> answer(std::shared_ptr<State> state, int n) {
+  if (n >= 9) co_await state->net.sleep_until(SteadyTime::max());
+  co_await state->net.sleep_until(state->net.steady_now() + n * 100ms);
+  if (n % 2 == 0) co_return std::nullopt;
+  co_return n;
+}
+struct Run {
+  std::vector<int> settled;
+  Duration took{};
+};
+Run drive(sim::World& world, std::vector<NodeEntry> nodes, Duration limit, dht::TraversalOptions options) {
+  const auto state = std::make_shared<State>(world);
+  Run run;
+  const auto start = world.time().now();
+  Traversal traversal({node(0).id}, {}, options);
+  traversal.add(0, nodes);
+  const auto ask = [&](const Traversal::Request& request) { return answer(state, request.node.contact.bytes()[2]); };
+  const auto settle = [&](const Traversal::Request&, int n) { run.settled.push_back(n); };
+  world.run(dht::detail::drive<int>(state, traversal, start + limit, ask, settle));
+  run.took = world.time().now() - start;
+  state->children.cancel();
+  world.run(state->children.join());
+  return run;
+}
+}  // namespace
+
+TEST_CASE("answers are settled as they come, failures are replaced") {
+  sim::World world;
+  const Run run = drive(world, {node(1), node(2), node(3), node(5)}, 60s, {.width = 2, .parallelism = 2});
+  CHECK(run.settled == std::vector{1, 3});
+  CHECK(run.took == 500ms);  // 1 and 2 together, then 3 in the stead of 2
+}
+
+TEST_CASE("A7.5 who is silent is not waited for once others suffice") {
+  sim::World world;
+  const Run run = drive(world, {node(9), node(0x21), node(1), node(3)}, 60s, {.width = 2, .parallelism = 1});
+  CHECK(run.settled == std::vector{1, 3});
+  CHECK(run.took < 3s);
+}
+
+TEST_CASE("the deadline ends what nobody answers") {
+  sim::World world;
+  const Run run = drive(world, {node(9), node(10)}, 5s, {.width = 2, .parallelism = 1});
+  CHECK(run.settled.empty());
+  CHECK(run.took == 5s);  // the first answer time is unknown, so they may still come
+  CHECK(drive(world, {}, 5s, {}).took == Duration(0));
+}
+
+TEST_CASE("a closed state ends the drive with an error") {
+  sim::World world;
+  const auto state = std::make_shared<State>(world);
+  state->closed = true;
+  Traversal traversal({node(0).id}, {});
+  const auto ask = [&](const Traversal::Request&) { return answer(state, 1); };
+  CHECK_THROWS_AS(world.run(dht::detail::drive<int>(state, traversal, SteadyTime::max(), ask,
+                                                    [](const Traversal::Request&, int) {})),
+                  Error);
+}
