@@ -29,12 +29,12 @@ static_assert(std::same_as<skep::moe::arguments_of_signature<decltype(&Module::p
 TEST_CASE("values flatten and pack by their type, depth first") {
   const auto a = torch::full({1}, 1), b = torch::full({1}, 2), c = torch::full({1}, 3);
   const std::tuple<Tensor, Pair> value{a, {b, c}};
-  const auto flat = skep::moe::flatten(value);
+  const auto flat = skep::moe::flat_tensors(value);
   REQUIRE(flat.size() == 3);
   CHECK((flat[0].is_same(a) && flat[1].is_same(b) && flat[2].is_same(c)));
-  const auto packed = skep::moe::pack<std::tuple<Tensor, Pair>>(flat);
+  const auto packed = skep::moe::pack_tensors<std::tuple<Tensor, Pair>>(flat);
   CHECK(std::get<1>(std::get<1>(packed)).is_same(c));
-  CHECK(skep::moe::pack<Tensor>(std::vector{a}).is_same(a));
+  CHECK(skep::moe::pack_tensors<Tensor>(std::vector{a}).is_same(a));
 }
 
 TEST_CASE("a type gives the nesting of its schema") {

@@ -91,7 +91,7 @@ void flatten_into(const T& value, std::vector<Tensor>& out) {
   detail::TensorsIn<T>::flatten(value, out);
 }
 template <TensorValue T>
-[[nodiscard]] std::vector<Tensor> flatten(const T& value) {
+[[nodiscard]] std::vector<Tensor> flat_tensors(const T& value) {
   std::vector<Tensor> out;
   out.reserve(tensor_count<T>);
   flatten_into(value, out);
@@ -99,11 +99,11 @@ template <TensorValue T>
 }
 /// Builds a value from `tensor_count<T>` tensors, depth first. Precondition: `leaves` has exactly so many.
 template <TensorValue T>
-[[nodiscard]] T pack(std::span<const Tensor> leaves) {
+[[nodiscard]] T pack_tensors(std::span<const Tensor> leaves) {
   std::size_t next = 0;
   return detail::TensorsIn<T>::pack(leaves, next);
 }
-/// The nesting of a type with other leaves (descriptors). Precondition as of `pack`.
+/// The nesting of a type with other leaves (descriptors). Precondition as of `pack_tensors`.
 template <TensorValue T, class Leaf>
 [[nodiscard]] Tree<Leaf> tree_of(std::span<const Leaf> leaves) {
   std::size_t next = 0;
