@@ -1,0 +1,409 @@
+// Connection: one authenticated, multiplexed TCP connection. It reads, opens and distributes; it collects, seals and
+// writes; nothing else happens here.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <asio/buffer.hpp>
+#include <asio/error.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/write.hpp>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "skep/async/deadline_wheel.hpp"
+#include "skep/core/endian.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/time.hpp"
+#include "skep/p2p/noise.hpp"
+#include "skep/p2p/peer_id.hpp"
+#include "skep/p2p/quota.hpp"
+#include "skep/p2p/stream_machine.hpp"
+#include "skep/p2p/turn.hpp"
+#include "skep/p2p/upgrade.hpp"
+
+namespace skep::inline v0::p2p {
+
+class Connection;
+
+/// What the connections of a host have in common, and what they tell it. Outlives them.
+class ConnectionHost {
+ public:
+  struct Options {
+    yamux::Limits streams{};
+    Duration keepalive = 30s;                       ///< silence of the peer before it is asked for a sign of life
+    Duration pong_timeout = 10s;                    ///< for that sign
+    Duration lazy_delay = 10ms;                     ///< how long small frames wait for company
+    std::size_t request_quota = 256 * 1024 * 1024;  ///< bytes of unanswered requests that a connection may hold
+  };
+
+  ConnectionHost(Executor executor, Options options)
+      : executor_(executor), options_(options), turn_(std::make_shared<Turn>(executor)), deadlines_(executor) {}
+  ConnectionHost(const ConnectionHost&) = delete;
+  ConnectionHost& operator=(const ConnectionHost&) = delete;
+
+  [[nodiscard]] Turn& turn() noexcept { return *turn_; }
+  [[nodiscard]] Deadlines& deadlines() noexcept { return deadlines_; }
+  [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
+  [[nodiscard]] SteadyTime now() const noexcept { return std::chrono::steady_clock::now(); }
+
+ protected:
+  ~ConnectionHost() = default;
+
+  /// The peer opened a stream: who takes it? Null resets it.
+  virtual std::shared_ptr<StreamMachine> accept(Connection& connection) = 0;
+  /// The connection ended; it comes once, not from inside a call of the host.
+  virtual void closed(Connection& connection, std::error_code why) = 0;
+
+ private:
+  friend class Connection;
+
+  Executor executor_;
+  Options options_;
+  std::shared_ptr<Turn> turn_;
+  Deadlines deadlines_;
+  Mux::Batch batch_;  // shared by all connections: used within one call
+  Bytes sealed_;
+};
+
+/// *Lifetime:* shared; alive while an operation on its socket is. *Threads:* the host's executor.
+class Connection final : public std::enable_shared_from_this<Connection>, public Runnable, private StreamCarrier {
+ public:
+  Connection(std::shared_ptr<ConnectionHost> host, Upgraded upgraded)
+      : host_(std::move(host)),
+        socket_(std::move(upgraded.socket)),
+        transport_(std::move(upgraded.transport)),
+        peer_(std::move(upgraded.peer)),
+        role_(upgraded.role),
+        quota_(host_->options_.request_quota),
+        session_(upgraded.role, host_->options_.streams),
+        plain_(std::move(upgraded.plain)),
+        buffer_(std::move(upgraded.unread)),
+        end_(buffer_.size()),
+        keepalive_(*this),
+        lazy_(*this) {
+    std::error_code ignored;
+    socket_.non_blocking(true, ignored);
+    remote_ = socket_.remote_endpoint(ignored);
+    local_ = socket_.local_endpoint(ignored);
+  }
+
+  [[nodiscard]] const PeerId& peer() const noexcept { return peer_; }
+  [[nodiscard]] yamux::Role role() const noexcept { return role_; }
+  [[nodiscard]] const asio::ip::tcp::endpoint& remote_endpoint() const noexcept { return remote_; }
+  [[nodiscard]] const asio::ip::tcp::endpoint& local_endpoint() const noexcept { return local_; }
+  [[nodiscard]] bool is_open() const noexcept { return !closed_; }
+  /// Whether it takes new streams of ours.
+  [[nodiscard]] bool usable() const noexcept { return !closed_ && !session_.remote_went_away(); }
+  [[nodiscard]] std::size_t streams() const noexcept { return session_.inbound() + session_.outbound(); }
+  [[nodiscard]] const Quota& quota() const noexcept { return quota_; }
+  [[nodiscard]] SteadyTime last_heard() const noexcept { return heard_; }
+
+  /// Begins to read, with what the handshake left over.
+  void start() {
+    heard_ = host_->now();
+    host_->deadlines_.insert(keepalive_, deadline_after(heard_, host_->options_.keepalive));
+    host_->turn_->run([this] {
+      BytesView left = plain_;
+      if (feed(left)) open_records();
+      plain_ = {};
+      if (!closed_) read();
+    });
+  }
+
+  /// Opens a stream for a machine, which may write at once.
+  /// @return errc::too_many_streams, errc::going_away, skep::errc::closed
+  [[nodiscard]] Result<void> open(const std::shared_ptr<StreamMachine>& machine) {
+    if (closed_) return skep::errc::closed;
+    const auto stream = session_.open(StreamOwner(machine));
+    if (!stream) return stream.error();
+    attach(**stream, *machine);
+    return {};
+  }
+
+  /// Ends the connection: every stream is lost for the reason `why`. Idempotent.
+  void close(std::error_code why) {
+    if (std::exchange(closed_, true)) return;
+    const auto keep = shared_from_this();
+    std::error_code ignored;
+    socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+    socket_.close(ignored);
+    host_->deadlines_.cancel(keepalive_);
+    host_->deadlines_.cancel(lazy_);
+    std::vector<std::shared_ptr<StreamMachine>> lost;
+    session_.for_each([&](Mux::Stream& stream) {
+      if (auto machine = stream.owner.release()) lost.push_back(std::move(machine));
+    });
+    for (const auto& machine : lost) machine->on_lost(why);
+    host_->closed(*this, why);
+  }
+
+  /// Writes what is due: as many frames as fit into one write, again while the socket takes them.
+  void run() override {
+    write_due_ = false;
+    if (closed_ || writing_) return;
+    for (int round = 0; round < max_rounds && session_.urgent(); ++round) {
+      if (!write_batch() || closed_ || writing_) return;
+    }
+    if (session_.urgent()) {
+      write_soon();
+    } else if (session_.pending() && !lazy_.pending()) {
+      host_->deadlines_.insert(lazy_, deadline_after(host_->now(), host_->options_.lazy_delay));
+    }
+  }
+
+ private:
+  static constexpr std::size_t small_buffer = 4 * 1024;
+  static constexpr std::size_t large_buffer = 256 * 1024;
+  static constexpr std::size_t write_budget = 256 * 1024;
+  static constexpr int max_rounds = 4;  // write_budget each, before others have their turn
+  static constexpr int small_reads_to_shrink = 64;
+
+  struct KeepAlive final : Deadline {
+    explicit KeepAlive(Connection& of) : connection(of) {}
+    void expired() noexcept override { connection.on_silence(); }
+    Connection& connection;
+  };
+  struct Lazy final : Deadline {
+    explicit Lazy(Connection& of) : connection(of) {}
+    void expired() noexcept override { connection.write_lazy(); }
+    Connection& connection;
+  };
+
+  // ---- reading
+
+  void read() {
+    make_room();
+    socket_.async_read_some(
+        asio::buffer(buffer_.data() + end_, buffer_.size() - end_),
+        [self = shared_from_this()](std::error_code error, std::size_t n) { self->on_read(error, n); });
+  }
+
+  void on_read(std::error_code error, std::size_t n) {
+    if (closed_) return;
+    host_->turn_->run([&] {
+      if (error)
+        return close(error == asio::error::eof ? asio::error::make_error_code(asio::error::connection_reset) : error);
+      heard_counter_ += 1;
+      small_reads_ = n < small_buffer ? small_reads_ + 1 : 0;
+      if (end_ + n == buffer_.size()) want_more_ = true;
+      end_ += n;
+      open_records();
+      if (!closed_) read();
+    });
+  }
+
+  // Opens every whole record in place and feeds what it holds to the session.
+  void open_records() {
+    while (!closed_) {
+      const auto record = transport_.open(MutableBytes(buffer_).subspan(begin_, end_ - begin_));
+      if (!record) return close(record.error());
+      if (record->consumed == 0) break;
+      begin_ += record->consumed;
+      if (!feed(record->plain)) return;
+    }
+    if (begin_ == end_) begin_ = end_ = 0;
+  }
+
+  // @return whether the connection still stands
+  bool feed(BytesView bytes) {
+    using Kind = Mux::Event::Kind;
+    while (!closed_) {
+      const auto event = session_.read(bytes);
+      if (!event) {
+        close(event.error());
+        return false;
+      }
+      switch (event->kind) {
+        case Kind::none: write_soon(); return true;
+        case Kind::opened: on_opened(*event->stream); break;
+        case Kind::data:
+          if (const auto machine = event->stream->owner.machine()) {
+            machine->on_data(event->data);
+          } else {
+            session_.consumed(*event->stream, event->data.size());
+          }
+          break;
+        case Kind::ended:
+          if (const auto machine = event->stream->owner.machine()) machine->on_end();
+          break;
+        case Kind::reset:
+          if (const auto machine = event->stream->owner.release()) machine->on_lost(errc::stream_reset);
+          break;
+        case Kind::pong: ping_pending_ = false; break;
+        case Kind::went_away:
+          if (event->value != 0) close(errc::going_away);
+          break;
+      }
+    }
+    return false;
+  }
+
+  void on_opened(Mux::Stream& stream) {
+    auto machine = host_->accept(*this);
+    if (!machine) return session_.reset(stream);
+    replace(stream, std::move(machine));
+  }
+
+  // Room for the next record, or for many when they come fast; memory goes back when they no longer do.
+  void make_room() {
+    const std::size_t filled = end_ - begin_;
+    std::size_t wanted = std::max(buffer_.size(), small_buffer);
+    if (filled >= 2) wanted = std::max(wanted, 2 + std::size_t{load_be<std::uint16_t>(buffer_.data() + begin_)});
+    if (std::exchange(want_more_, false)) wanted = std::min(large_buffer, 4 * wanted);
+    if (small_reads_ >= small_reads_to_shrink && filled == 0) wanted = small_buffer;
+    if (wanted != buffer_.size()) {
+      Bytes other(wanted);
+      std::copy_n(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), filled, other.begin());
+      buffer_ = std::move(other);
+    } else if (begin_ > 0) {
+      std::memmove(buffer_.data(), buffer_.data() + begin_, filled);
+    }
+    begin_ = 0;
+    end_ = filled;
+  }
+
+  // ---- writing
+
+  void write_soon() {
+    if (closed_ || !session_.pending() || std::exchange(write_due_, true)) return;
+    host_->turn_->write_later(shared_from_this());
+  }
+
+  // Seals and writes one batch. @return whether the socket took all of it
+  bool write_batch() {
+    Mux::Batch& batch = host_->batch_;
+    Bytes& sealed = host_->sealed_;
+    session_.take(batch, write_budget);
+    if (batch.pieces.empty()) return false;
+    const std::size_t size = NoiseTransport::sealed_size(batch.size);
+    if (sealed.size() < size) sealed.resize(size);
+    if (const auto done = transport_.seal(batch.pieces, sealed); !done) {
+      close(done.error());
+      return false;
+    }
+    for (Mux::Stream* stream : batch.drained) {
+      stream->owner.lender.reset();
+      if (const auto machine = stream->owner.machine()) machine->on_drained();
+    }
+    if (closed_) return false;
+    std::error_code error;
+    const std::size_t n = socket_.write_some(asio::buffer(sealed.data(), size), error);
+    if (error && error != asio::error::would_block && error != asio::error::try_again) {
+      close(error);
+      return false;
+    }
+    if (n == size) return true;
+    writing_ = true;
+    unwritten_.swap(sealed);
+    asio::async_write(socket_, asio::buffer(unwritten_.data() + n, size - n),
+                      [self = shared_from_this()](std::error_code failed, std::size_t) { self->on_written(failed); });
+    return false;
+  }
+
+  void on_written(std::error_code error) {
+    writing_ = false;
+    if (closed_) return;
+    host_->turn_->run([&] {
+      if (error) return close(error);
+      if (host_->sealed_.size() < unwritten_.size()) unwritten_.swap(host_->sealed_);
+      unwritten_ = Bytes();
+      write_soon();
+    });
+  }
+
+  void write_lazy() noexcept {
+    if (closed_ || writing_) return;
+    const auto keep = shared_from_this();
+    host_->turn_->run([this] {
+      while (session_.pending() && write_batch()) {
+      }
+    });
+  }
+
+  void on_silence() noexcept {
+    const auto keep = shared_from_this();
+    host_->turn_->run([this] {
+      const auto& options = host_->options_;
+      const SteadyTime now = host_->now();
+      if (std::exchange(heard_counter_, 0U) > 0) {
+        heard_ = now;
+        ping_pending_ = false;
+      } else if (ping_pending_) {
+        return close(skep::errc::timed_out);
+      } else {
+        ping_pending_ = true;
+        session_.ping(ping_number_++);
+        write_soon();
+      }
+      host_->deadlines_.insert(keepalive_,
+                               deadline_after(now, ping_pending_ ? options.pong_timeout : options.keepalive));
+    });
+  }
+
+  // ---- what machines ask for
+
+  void attach(Mux::Stream& stream, StreamMachine& machine) noexcept {
+    machine.carrier_ = this;
+    machine.stream_ = &stream;
+  }
+  void write(Mux::Stream& stream, BytesView bytes, Urgency urgency) override {
+    session_.write(stream, bytes, urgency);
+    write_soon();
+  }
+  void finish(Mux::Stream& stream, Urgency urgency) override {
+    session_.finish(stream, urgency);
+    write_soon();
+  }
+  void reset(Mux::Stream& stream) override {
+    stream.owner.release();
+    session_.reset(stream);
+    write_soon();
+  }
+  void consumed(Mux::Stream& stream, std::size_t size) override {
+    session_.consumed(stream, size);
+    write_soon();
+  }
+  void expect(Mux::Stream& stream, std::size_t size) override {
+    session_.expect(stream, size);
+    write_soon();
+  }
+  void replace(Mux::Stream& stream, std::shared_ptr<StreamMachine> machine) override {
+    auto before = stream.owner.release();
+    if (machine) attach(stream, *machine);
+    stream.owner = StreamOwner(std::move(machine));
+    if (!stream.drained()) stream.owner.lender = std::move(before);
+  }
+
+  std::shared_ptr<ConnectionHost> host_;
+  asio::ip::tcp::socket socket_;
+  NoiseTransport transport_;
+  PeerId peer_;
+  yamux::Role role_;
+  asio::ip::tcp::endpoint remote_;
+  asio::ip::tcp::endpoint local_;
+  Quota quota_;
+  Mux session_;
+  Bytes plain_;   // opened by the handshake, not yet fed
+  Bytes buffer_;  // records as they arrive, [begin_, end_) not yet opened
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  Bytes unwritten_;  // what the socket did not take at once
+  KeepAlive keepalive_;
+  Lazy lazy_;
+  SteadyTime heard_;
+  std::uint32_t heard_counter_ = 0;
+  std::uint32_t ping_number_ = 0;
+  int small_reads_ = 0;
+  bool want_more_ = false;
+  bool ping_pending_ = false;
+  bool write_due_ = false;
+  bool writing_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace skep::inline v0::p2p

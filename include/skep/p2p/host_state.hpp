@@ -1,0 +1,416 @@
+// HostState: the connections of a host, how they come about, and the protocols that it answers to. `Host` is the
+// handle.
+#pragma once
+
+#include <algorithm>
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "skep/async/asio_clock.hpp"
+#include "skep/async/awaitable.hpp"
+#include "skep/async/event.hpp"
+#include "skep/async/scope.hpp"
+#include "skep/async/with_timeout.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/log.hpp"
+#include "skep/core/random.hpp"
+#include "skep/core/time.hpp"
+#include "skep/crypto/random.hpp"
+#include "skep/p2p/connection.hpp"
+#include "skep/p2p/dialer.hpp"
+#include "skep/p2p/host_options.hpp"
+#include "skep/p2p/identity.hpp"
+#include "skep/p2p/inbound.hpp"
+#include "skep/p2p/listener.hpp"
+#include "skep/p2p/multiaddr.hpp"
+#include "skep/p2p/noise.hpp"
+#include "skep/p2p/peer_id.hpp"
+#include "skep/p2p/peer_store.hpp"
+#include "skep/p2p/quota.hpp"
+
+namespace skep::inline v0::p2p {
+
+/// Shared by the handles, the connections and every coroutine of a host.
+class HostState final : public ConnectionHost, public std::enable_shared_from_this<HostState> {
+ public:
+  /// What happens to connections, for the services that live on them.
+  struct Hooks {
+    std::function<void(const std::shared_ptr<Connection>&)> connected;
+    std::function<void(const PeerId&)> disconnected;  ///< the last connection to a peer has ended
+    /// Asks other peers where one is; adds what it learns to the peer store.
+    std::function<awaitable<void>(PeerId)> find_peer;
+    std::function<void()> protocols_changed;
+  };
+
+  HostState(Executor executor, HostOptions options)
+      : ConnectionHost(executor, connection_options(options.limits)),
+        options_(std::move(options)),
+        identity_(make_identity(options_)),
+        credentials_(std::make_shared<NoiseCredentials>(identity_)),
+        random_(options_.seed ? *options_.seed : random_seed()),
+        scope_(executor, "p2p host"),
+        tasks_(std::make_shared<TaskCount>(executor)),
+        connections_gone_(executor) {
+    connections_gone_.set();
+  }
+
+  [[nodiscard]] const HostOptions& options() const noexcept { return options_; }
+  [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
+  [[nodiscard]] const PeerId& self() const noexcept { return identity_.id(); }
+  [[nodiscard]] PeerStore& store() noexcept { return store_; }
+  [[nodiscard]] ProtocolTable& protocols() noexcept { return protocols_; }
+  [[nodiscard]] Scope& scope() noexcept { return scope_; }
+  [[nodiscard]] const std::shared_ptr<TaskCount>& tasks() const noexcept { return tasks_; }
+  [[nodiscard]] Random& random() noexcept { return random_; }
+  [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+  Hooks hooks;
+
+  // Clock
+  [[nodiscard]] SteadyTime steady_now() const noexcept { return now(); }
+  [[nodiscard]] WallTime wall_now() const noexcept { return system_wall_now(); }
+  [[nodiscard]] awaitable<void> sleep_until(SteadyTime when) const { return skep::sleep_until(executor(), when); }
+
+  /// Opens the listeners and begins to accept. @throws Error
+  void listen() {
+    for (const auto& text : options_.listen) listeners_.push_back(listen_on(executor(), Multiaddr::parse(text)));
+    for (const auto& text : options_.announce) announced_.push_back(Multiaddr::parse(text).without_peer());
+    for (auto& listener : listeners_) scope_.spawn(accept_loop(shared_from_this(), listener));
+  }
+
+  /// Where others reach this host, without /p2p: what is announced, or the listeners' addresses with the interfaces'
+  /// in place of 0.0.0.0.
+  [[nodiscard]] std::vector<Multiaddr> addresses() const {
+    if (!announced_.empty()) return announced_;
+    std::vector<Multiaddr> out;
+    for (const auto& listener : listeners_) append_reachable(out, listener->local_endpoint());
+    return out;
+  }
+
+  /// A connection that takes new streams, or null.
+  [[nodiscard]] std::shared_ptr<Connection> find(const PeerId& peer) const {
+    const auto found = connections_.find(peer);
+    if (found == connections_.end()) return nullptr;
+    for (const auto& connection : found->second) {
+      if (connection->usable()) return connection;
+    }
+    return nullptr;
+  }
+  [[nodiscard]] std::vector<PeerId> peers() const {
+    std::vector<PeerId> out;
+    out.reserve(connections_.size());
+    for (const auto& [peer, connections] : connections_) out.push_back(peer);
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  template <class Visit>
+  void for_each_peer(Visit visit) const {
+    for (const auto& [peer, connections] : connections_) visit(connections.front());
+  }
+
+  /// The connection to a peer: one that stands, or one made now, by this dial or another's. @throws Error that names
+  /// the peer and what was tried
+  static awaitable<std::shared_ptr<Connection>> connection_to(std::shared_ptr<HostState> self, PeerId peer,
+                                                              SteadyTime deadline) {
+    if (auto standing = self->find(peer)) co_return standing;
+    self->refuse_when_closed();
+    if (peer == self->self()) throw Error(skep::errc::invalid_argument, "a host cannot connect to itself");
+    auto job = self->dials_[peer].lock();
+    if (!job) {
+      job = std::make_shared<DialJob>(self->executor());
+      self->dials_[peer] = job;
+      self->scope_.spawn(run_dial(self, job, peer));
+    }
+    std::exception_ptr thrown;
+    try {
+      co_await with_deadline(*self, deadline, job->done.wait());
+    } catch (const Error& error) {
+      if (error.code() != skep::errc::timed_out) throw;
+      thrown =
+          std::make_exception_ptr(Error(skep::errc::timed_out, "cannot reach " + peer.to_string() + ": timed out"));
+    }
+    if (auto standing = self->find(peer)) co_return standing;
+    if (!thrown) thrown = job->failure;
+    if (!thrown) thrown = std::make_exception_ptr(Error(skep::errc::closed, "the host is closed"));
+    std::rethrow_exception(thrown);
+  }
+
+  /// Dials one address whoever answers there. @throws Error
+  static awaitable<PeerId> connect_anybody(std::shared_ptr<HostState> self, Multiaddr address, SteadyTime deadline) {
+    self->refuse_when_closed();
+    Dialer dialer(*self, self->credentials_, self->options_.limits);
+    std::vector<Multiaddr> addresses{address};
+    DialResult result;
+    try {
+      result = co_await with_deadline(*self, deadline, dialer.dial({}, std::move(addresses)));
+    } catch (const Error& error) {
+      if (error.code() != skep::errc::timed_out) throw;
+      throw Error(skep::errc::timed_out, "cannot reach " + address.to_string() + ": timed out");
+    }
+    if (!result.connection) throw self->unreachable({}, result);
+    const PeerId peer = result.connection->peer;
+    if (peer == self->self()) throw Error(skep::errc::invalid_argument, address.to_string() + " is this host itself");
+    self->store_.add_address(peer, address, self->now(), deadline_after(self->now(), 30min));
+    self->adopt(std::move(*result.connection));
+    co_return peer;
+  }
+
+  /// Lets in a connection whose ends know each other. @return false when limits forbid it
+  bool adopt(Upgraded upgraded) {
+    const PeerId peer = upgraded.peer;
+    const bool inbound = upgraded.role == yamux::Role::listener;
+    if (closed_ || peer == self()) return false;
+    auto& standing = connections_[peer];
+    if (inbound && (standing.size() >= options_.limits.max_connections_per_peer ||
+                    connection_count_ >= options_.limits.max_connections)) {
+      if (standing.empty()) connections_.erase(peer);
+      log(LogLevel::info, "p2p", "refused a connection of " + peer.to_string() + ": too many");
+      return false;
+    }
+    auto connection = std::make_shared<Connection>(shared_from_this(), std::move(upgraded));
+    standing.push_back(connection);
+    if (connection_count_++ == 0) connections_gone_.reset();
+    store_.connected(peer);
+    if (const auto job = dials_.find(peer); job != dials_.end()) {
+      if (const auto dial = job->second.lock()) dial->done.set();
+    }
+    connection->start();
+    if (connection->is_open() && hooks.connected) hooks.connected(connection);
+    return true;
+  }
+
+  /// Ends everything; idempotent.
+  void close() {
+    if (std::exchange(closed_, true)) return;
+    scope_.cancel();
+    for (const auto& listener : listeners_) {
+      std::error_code ignored;
+      listener->close(ignored);
+    }
+    std::vector<std::shared_ptr<Connection>> all;
+    for (const auto& [peer, connections] : connections_) all.insert(all.end(), connections.begin(), connections.end());
+    for (const auto& connection : all) {
+      connection->run();  // what is ready to be written still goes
+      connection->close(skep::errc::closed);
+    }
+    for (const auto& [peer, job] : dials_) {
+      if (const auto dial = job.lock()) dial->done.set();
+    }
+    hooks = {};
+  }
+
+  /// Completes when nothing of the host runs any more; to be awaited after close().
+  static awaitable<void> join(std::shared_ptr<HostState> self) {
+    co_await self->scope_.join();
+    co_await self->tasks_->none();
+    co_await self->connections_gone_.wait();
+  }
+
+  void refuse_when_closed() const {
+    if (closed_) throw Error(skep::errc::closed, "the host is closed");
+  }
+
+  /// 16 random bytes that name a call; drawn from the system's generator many at a time.
+  [[nodiscard]] codec::CallId next_call_id() noexcept {
+    if (call_ids_left_ == 0) {
+      crypto::random_bytes(MutableBytes(call_ids_.front().data(), call_ids_.size() * sizeof(codec::CallId)));
+      call_ids_left_ = call_ids_.size();
+    }
+    return call_ids_[--call_ids_left_];
+  }
+
+ private:
+  struct DialJob {
+    explicit DialJob(Executor executor) : done(std::move(executor)) {}
+    Event done;
+    std::exception_ptr failure;
+  };
+
+  static Options connection_options(const HostLimits& limits) {
+    return {.streams = limits.streams,
+            .keepalive = limits.keepalive,
+            .pong_timeout = limits.pong_timeout,
+            .request_quota = limits.request_quota};
+  }
+  static Identity make_identity(const HostOptions& options) {
+    if (options.identity) return *options.identity;
+    if (!options.identity_path.empty()) return Identity::load_or_generate(options.identity_path);
+    return Identity::generate();
+  }
+  static std::uint64_t random_seed() {
+    std::uint64_t seed = 0;
+    crypto::random_bytes({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
+    return seed;
+  }
+
+  std::shared_ptr<StreamMachine> accept(Connection& connection) override {
+    return std::make_shared<Negotiation>(shared_from_this(), connection, protocols_,
+                                         options_.limits.negotiation_timeout);
+  }
+
+  void closed(Connection& connection, std::error_code) override {
+    const auto found = connections_.find(connection.peer());
+    if (found == connections_.end()) return;
+    const PeerId peer = connection.peer();
+    std::erase_if(found->second, [&](const auto& one) { return one.get() == &connection; });
+    if (found->second.empty()) connections_.erase(found);
+    --connection_count_;
+    store_.disconnected(peer, now());
+    if (!connections_.contains(peer) && hooks.disconnected) hooks.disconnected(peer);
+    if (connection_count_ == 0) connections_gone_.set();
+  }
+
+  static awaitable<void> run_dial(std::shared_ptr<HostState> self, std::shared_ptr<DialJob> job, PeerId peer) {
+    const auto& limits = self->options_.limits;
+    std::exception_ptr thrown;
+    try {
+      co_await with_timeout(*self, limits.connect_timeout, dial_peer(self, peer), "a connection");
+    } catch (const Error& error) {
+      thrown = error.code() == skep::errc::timed_out && !self->find(peer)
+                   ? std::make_exception_ptr(
+                         Error(skep::errc::timed_out, "cannot reach " + peer.to_string() + ": timed out"))
+                   : std::current_exception();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    job->failure = thrown;
+    self->dials_.erase(peer);
+    job->done.set();
+  }
+
+  // The addresses that are known; then, when none works, those that other peers know.
+  static awaitable<void> dial_peer(std::shared_ptr<HostState> self, PeerId peer) {
+    std::vector<Multiaddr> addresses = self->store_.dialable(peer, self->now());
+    DialResult result;
+    if (!addresses.empty()) {
+      result = co_await dial_addresses(self, peer, addresses);
+      if (result.connection) {
+        self->adopt(std::move(*result.connection));
+        co_return;
+      }
+      if (self->find(peer)) co_return;  // it has come to us meanwhile
+    }
+    if (self->hooks.find_peer) {
+      co_await self->hooks.find_peer(peer);
+      if (self->find(peer)) co_return;
+      std::vector<Multiaddr> more = self->store_.dialable(peer, self->now());
+      std::erase_if(
+          more, [&](const auto& one) { return std::find(addresses.begin(), addresses.end(), one) != addresses.end(); });
+      if (!more.empty()) {
+        auto second = co_await dial_addresses(self, peer, std::move(more));
+        if (second.connection) {
+          self->adopt(std::move(*second.connection));
+          co_return;
+        }
+        if (self->find(peer)) co_return;
+        result.failures.insert(result.failures.end(), second.failures.begin(), second.failures.end());
+        result.took += second.took;
+      }
+    }
+    throw self->unreachable(peer, result);
+  }
+
+  static awaitable<DialResult> dial_addresses(std::shared_ptr<HostState> self, PeerId peer,
+                                              std::vector<Multiaddr> addresses) {
+    Dialer dialer(*self, self->credentials_, self->options_.limits);
+    auto result = co_await dialer.dial(peer, std::move(addresses));
+    for (const auto& failure : result.failures) {
+      if (!is_cancellation(failure.why)) self->store_.dial_failed(peer, failure.address, self->now());
+    }
+    if (result.address) self->store_.dial_succeeded(peer, *result.address);
+    co_return result;
+  }
+
+  // "cannot reach 12D3KooW... at /ip4/192.0.2.5/tcp/31337: connection refused (tried 2 addresses in 1.0 s)"
+  [[nodiscard]] Error unreachable(const PeerId& peer, const DialResult& result) const {
+    if (result.failures.empty()) {
+      const auto later = store_.dialable_at(peer, now());
+      return Error(skep::errc::unreachable,
+                   "cannot reach " + peer.to_string() +
+                       (later ? ": its addresses failed a moment ago and are left alone for another " +
+                                    std::to_string((*later - now()) / 1s + 1) + " s"
+                              : std::string(": no address of it is known, and no peer knew one")));
+    }
+    const DialFailure& first = result.failures.front();
+    const auto tenths = result.took / 100ms;
+    std::string text = "cannot reach ";
+    if (!peer.empty()) text += peer.to_string() + " at ";
+    text += first.address.to_string() + ": " + detail::in_sentence(first.why) + " (tried " +
+            std::to_string(result.failures.size()) + (result.failures.size() == 1 ? " address in " : " addresses in ") +
+            std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s)";
+    const bool wrong_peer = result.failures.size() == 1 && first.why == errc::wrong_peer;
+    return Error(wrong_peer ? first.why : make_error_code(skep::errc::unreachable), text);
+  }
+
+  static awaitable<void> accept_loop(std::shared_ptr<HostState> self,
+                                     std::shared_ptr<asio::ip::tcp::acceptor> listener) {
+    for (;;) {
+      std::error_code failed;
+      asio::ip::tcp::socket socket(self->executor());
+      try {
+        socket = co_await listener->async_accept(use_awaitable);
+      } catch (const std::system_error& error) {
+        failed = error.code();
+      }
+      if (self->closed_ || is_cancellation(failed)) co_return;
+      if (failed) {  // out of descriptors, most likely: others will be closed
+        log(LogLevel::warning, "p2p", "cannot accept a connection: " + failed.message());
+        co_await self->sleep_until(self->now() + 100ms);
+        continue;
+      }
+      if (self->upgrades_ >= self->options_.limits.max_upgrades) continue;  // the socket is closed
+      std::error_code ignored;
+      socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+      self->scope_.spawn(accept_one(self, std::move(socket)));
+    }
+  }
+
+  static awaitable<void> accept_one(std::shared_ptr<HostState> self, asio::ip::tcp::socket socket) {
+    struct Count {
+      explicit Count(std::size_t& counted) : count(counted) { ++count; }
+      ~Count() { --count; }
+      Count(const Count&) = delete;
+      Count& operator=(const Count&) = delete;
+      std::size_t& count;
+    } const counted(self->upgrades_);
+    try {
+      self->adopt(co_await with_timeout(*self, self->options_.limits.upgrade_timeout,
+                                        upgrade(std::move(socket), yamux::Role::listener, self->credentials_, {}),
+                                        "an upgrade"));
+    } catch (const std::system_error& error) {
+      if (is_cancellation(error.code())) throw;
+      log(LogLevel::debug, "p2p", std::string("an inbound connection was not upgraded: ") + error.what());
+    }
+  }
+
+  HostOptions options_;
+  Identity identity_;
+  std::shared_ptr<const NoiseCredentials> credentials_;
+  Random random_;
+  PeerStore store_;
+  ProtocolTable protocols_;
+  std::vector<std::shared_ptr<asio::ip::tcp::acceptor>> listeners_;
+  std::vector<Multiaddr> announced_;
+  std::unordered_map<PeerId, std::vector<std::shared_ptr<Connection>>> connections_;
+  std::size_t connection_count_ = 0;
+  std::unordered_map<PeerId, std::weak_ptr<DialJob>> dials_;
+  std::size_t upgrades_ = 0;
+  Scope scope_;
+  std::shared_ptr<TaskCount> tasks_;
+  Event connections_gone_;
+  std::array<codec::CallId, 64> call_ids_{};
+  std::size_t call_ids_left_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace skep::inline v0::p2p
