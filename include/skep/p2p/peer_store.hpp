@@ -41,13 +41,13 @@ class PeerStore {
  public:
   explicit PeerStore(PeerStoreLimits limits = {}) noexcept : limits_(limits) {}
 
-  /// Adds an address of a peer, without its /p2p, until `expires` (SteadyTime::max() for what the user gave); a known
-  /// one lives at least as long.
+  /// Adds an address of a peer until `expires` (SteadyTime::max() for what the user gave); a known one lives at least
+  /// as long. Addresses are kept without the /p2p at their end, and found with or without it.
   void add_address(const PeerId& peer, const Multiaddr& address, SteadyTime now, SteadyTime expires) {
     if (expires <= now || address.bytes().size() > limits_.address_size) return;
     Peer* known = find_or_insert(peer, now, expires);
     if (known == nullptr) return;
-    add(*known, address, now, expires);
+    add(*known, address.without_peer(), now, expires);
   }
 
   /// A connection to the peer was made; there may be several.
@@ -86,7 +86,7 @@ class PeerStore {
     const SteadyTime expires = deadline_after(now, limits_.after_disconnect);
     for (const auto& address : addresses) {
       if (address.bytes().size() > limits_.address_size) continue;
-      if (Address* kept = add(known, address, now, expires)) kept->told_by_itself = true;
+      if (Address* kept = add(known, address.without_peer(), now, expires)) kept->told_by_itself = true;
     }
   }
 
@@ -183,8 +183,9 @@ class PeerStore {
   Address* find(const PeerId& peer, const Multiaddr& address) {
     const auto known = peers_.find(peer);
     if (known == peers_.end()) return nullptr;
+    const Multiaddr bare = address.without_peer();
     for (auto& candidate : known->second.addresses) {
-      if (candidate.multiaddr == address) return &candidate;
+      if (candidate.multiaddr == bare) return &candidate;
     }
     return nullptr;
   }
