@@ -1,0 +1,30 @@
+#include "skep/cli/checks.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace skep::cli;
+
+TEST_CASE("whole numbers") {
+  const auto check = whole_number(1);
+  for (const char* good : {"1", "16384", "2147483647"}) CHECK(check(good).empty());
+  for (const char* bad : {"", "0", "-1", "1.5", "a", "1a", " 1", "2147483648", "99999999999999999999"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(check(bad).empty());
+  }
+  CHECK(check("x") == "\"x\" is not a whole number of 1 or more");
+}
+
+TEST_CASE("numbers above zero") {
+  const auto check = positive_number();
+  for (const char* good : {"1", "0.5", "1e-3", "30.0"}) CHECK(check(good).empty());
+  for (const char* bad : {"", "0", "-1", "nan", "inf", "a", "1s", "1e300"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(check(bad).empty());
+  }
+}
+
+TEST_CASE("one of a few words") {
+  const auto check = one_of({"adam", "sgd"});
+  CHECK(check("sgd").empty());
+  CHECK(check("lion") == "\"lion\" is not one of adam, sgd");
+}
