@@ -1,0 +1,261 @@
+// DHT: a node of the DHT with a thread of its own, for programs that block.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <concepts>
+#include <filesystem>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "skep/async/awaitable.hpp"
+#include "skep/async/runner.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/time.hpp"
+#include "skep/dht/json.hpp"
+#include "skep/dht/node.hpp"
+#include "skep/dht/options.hpp"
+#include "skep/p2p/host.hpp"
+#include "skep/p2p/multiaddr.hpp"
+#include "skep/p2p/peer_id.hpp"
+
+namespace skep::inline v0::dht {
+
+struct DHTOptions {
+  /// Multiaddresses of nodes to join, each with its /p2p at the end; empty: a new swarm.
+  std::vector<std::string> initial_peers{};
+  /// Where to listen; port 0 lets the kernel choose.
+  std::vector<std::string> host_maddrs{"/ip4/0.0.0.0/tcp/0"};
+  /// What others are told instead.
+  std::vector<std::string> announce_maddrs{};
+  /// A key file that keeps the peer id over restarts; made when it does not exist.
+  std::filesystem::path identity_path{};
+  /// Listens nowhere, serves nobody, holds no records of others.
+  bool client_mode = false;
+  /// Join at once; otherwise `start()` does.
+  bool start = true;
+  /// For what runs at shutdown; after that it is dropped.
+  Duration shutdown_timeout = 3s;
+  /// Everything else; its `initial_peers` and `client_mode` follow from the above.
+  NodeOptions node{};
+  /// Limits of the connections beneath.
+  p2p::HostLimits limits{};
+};
+
+/// A function from a node to a coroutine, such as `[](skep::dht::Node<> node) -> skep::awaitable<int> {...}`.
+template <class F>
+concept NodeFunction = std::invocable<F&, Node<p2p::Host>>;
+
+/// A member of the DHT that owns a thread, a `p2p::Host` and a `Node` on it. Values are JSON.
+///
+/// *Lifetime:* a handle; copies are the same DHT, which shuts down with the last of them. After `shutdown` every call
+/// throws "the DHT is closed". *Threads:* every member from any thread but those that run others' work (its own I/O
+/// thread, a Runtime's), where a call that blocks throws errc::wrong_thread at once. *Errors:* what `Node` throws.
+class DHT {
+ public:
+  /// Starts the thread and joins the swarm, unless `options.start` is false. Throws what joining throws, and errors
+  /// that say which address is wrong or in use, or why the identity file cannot be used.
+  explicit DHT(DHTOptions options = {}) : state_(std::make_shared<State>(std::move(options))) {
+    if (state_->options.start) start();
+  }
+
+  /// Joins the swarm; only once.
+  void start() {
+    require_may_block("DHT::start");
+    Phase fresh = Phase::fresh;
+    if (!state_->phase.compare_exchange_strong(fresh, Phase::starting)) {
+      throw Error(errc::invalid_argument, "the DHT was started before");
+    }
+    try {
+      state_->runner.block_on(State::launch(state_.get()));
+    } catch (...) {
+      state_->shut_down();
+      throw;
+    }
+    Phase starting = Phase::starting;
+    state_->phase.compare_exchange_strong(starting, Phase::running);
+  }
+  /// Leaves the swarm and ends the thread. Idempotent.
+  void shutdown() { state_->shut_down(); }
+
+  /// Runs a coroutine on the DHT's thread, `function(node)`, and waits for its value. The function lives as long as the
+  /// coroutine; what it refers to must, too.
+  template <NodeFunction F>
+  auto run_coroutine(F function) {
+    require_may_block("DHT::run_coroutine");
+    return run_coroutine_future(std::move(function)).get();
+  }
+  /// The same without waiting.
+  template <NodeFunction F>
+  [[nodiscard]] auto run_coroutine_future(F function) {
+    return state_->runner.spawn_future(
+        [node = node(), function = std::move(function)]() mutable { return function(node); });
+  }
+
+  /// Stores a regular value; true when a majority of the replicas keeps it.
+  StoreResult store(std::string key, const json& value, WallTime expiration, StoreOptions options = {}) {
+    require_may_block("DHT::store");
+    return store_future(std::move(key), value, expiration, options).get();
+  }
+  /// Stores one item of the dictionary under a key.
+  StoreResult store_subkey(std::string key, const json& subkey, const json& value, WallTime expiration,
+                           StoreOptions options = {}) {
+    auto results = store_many({{std::move(key), value, expiration, subkey}}, options);
+    return results.front();
+  }
+  /// Stores many items at once; results in the items' order.
+  std::vector<StoreResult> store_many(std::vector<JsonStoreItem> items, StoreOptions options = {}) {
+    require_may_block("DHT::store_many");
+    return store_many_future(std::move(items), options).get();
+  }
+  /// What is stored under a key, or nothing.
+  std::optional<JsonFound> get(std::string key, GetOptions options = {}) {
+    require_may_block("DHT::get");
+    return get_future(std::move(key), options).get();
+  }
+  /// The same for many keys at once; results in the keys' order.
+  std::vector<std::optional<JsonFound>> get_many(std::vector<std::string> keys, GetOptions options = {}) {
+    require_may_block("DHT::get_many");
+    return get_many_future(std::move(keys), options).get();
+  }
+
+  // The same without blocking
+  [[nodiscard]] std::future<StoreResult> store_future(std::string key, const json& value, WallTime expiration,
+                                                      StoreOptions options = {}) {
+    return run_coroutine_future([key = std::move(key), value = to_value(value), expiration, options](auto node) {
+      return node.store(key, value, expiration, options);
+    });
+  }
+  [[nodiscard]] std::future<std::vector<StoreResult>> store_many_future(std::vector<JsonStoreItem> items,
+                                                                        StoreOptions options = {}) {
+    std::vector<StoreItem> values;
+    values.reserve(items.size());
+    for (auto& item : items) values.push_back(to_store_item(std::move(item)));
+    return run_coroutine_future(
+        [values = std::move(values), options](auto node) { return node.store_many(values, options); });
+  }
+  [[nodiscard]] std::future<std::optional<JsonFound>> get_future(std::string key, GetOptions options = {}) {
+    return run_coroutine_future([key = std::move(key), options](auto node) -> awaitable<std::optional<JsonFound>> {
+      co_return to_json(co_await node.get(key, options));
+    });
+  }
+  [[nodiscard]] std::future<std::vector<std::optional<JsonFound>>> get_many_future(std::vector<std::string> keys,
+                                                                                   GetOptions options = {}) {
+    return run_coroutine_future(
+        [keys = std::move(keys), options](auto node) -> awaitable<std::vector<std::optional<JsonFound>>> {
+          std::vector<std::optional<JsonFound>> out;
+          for (const auto& found : co_await node.get_many(keys, options)) out.push_back(to_json(found));
+          co_return out;
+        });
+  }
+
+  [[nodiscard]] p2p::PeerId peer_id() const { return open().host->self(); }
+  [[nodiscard]] bool client_mode() const noexcept { return state_->options.client_mode; }
+  /// Multiaddresses by which others may join through this node, each with its /p2p.
+  [[nodiscard]] std::vector<std::string> visible_maddrs() {
+    return run_coroutine([](auto node) -> awaitable<std::vector<std::string>> {
+      std::vector<std::string> out;
+      for (const auto& address : node.network().addresses()) out.push_back(address.to_string());
+      co_return out;
+    });
+  }
+
+  /// The node and its executor, for coroutines that run beside the DHT: use the node on its executor only.
+  [[nodiscard]] Node<p2p::Host> node() const { return *open().node; }
+  [[nodiscard]] Executor executor() const { return open().runner.executor(); }
+
+ private:
+  enum class Phase { fresh, starting, running, closed };
+
+  struct State {
+    explicit State(DHTOptions chosen) : options(std::move(chosen)) {}
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    ~State() { shut_down(); }
+
+    static awaitable<void> launch(State* self) {
+      self->thread = std::this_thread::get_id();
+      DHTOptions& options = self->options;
+      p2p::HostOptions hosting;
+      if (!options.client_mode) hosting.listen = options.host_maddrs;
+      hosting.announce = options.announce_maddrs;
+      hosting.identity_path = options.identity_path;
+      hosting.serve_routing = !options.client_mode;
+      hosting.limits = options.limits;
+      std::vector<p2p::Multiaddr> peers;
+      for (const std::string& text : options.initial_peers) peers.push_back(initial_peer(text));
+      self->host.emplace(self->runner.executor(), std::move(hosting));
+      options.node.client_mode = options.client_mode;
+      options.node.initial_peers.clear();
+      for (const auto& address : peers) {
+        const p2p::PeerId peer = *address.peer_id();
+        if (peer == self->host->self()) continue;
+        self->host->add_address(peer, address);
+        auto& known = options.node.initial_peers;
+        if (std::find(known.begin(), known.end(), peer) == known.end()) known.push_back(peer);
+      }
+      self->node.emplace(co_await Node<p2p::Host>::create(*self->host, options.node));
+    }
+
+    static p2p::Multiaddr initial_peer(const std::string& text) {
+      std::string reason;
+      auto address = p2p::Multiaddr::from_text(text, &reason);
+      if (!address) {
+        throw Error(errc::invalid_argument,
+                    "initial_peers: \"" + printable(text) + "\" is not a multiaddress: " + reason);
+      }
+      if (!address->peer_id()) {
+        throw Error(errc::invalid_argument, "initial_peers: \"" + printable(text) +
+                                                "\" does not name its peer; it must end in /p2p/ and the peer's id");
+      }
+      return *std::move(address);
+    }
+
+    static awaitable<void> leave(State* self) {
+      if (self->node) {
+        self->node->close();
+        co_await self->node->join();
+      }
+      if (self->host) {
+        self->host->close();
+        co_await self->host->join();
+      }
+    }
+
+    void shut_down() {
+      if (phase.exchange(Phase::closed) == Phase::closed) return;
+      if (std::this_thread::get_id() == thread) {  // nobody may wait for the own thread: what was closed ends by itself
+        if (node) node->close();
+        if (host) host->close();
+        runner.stop();
+        return;
+      }
+      (void)runner.spawn_future(leave(this)).wait_for(options.shutdown_timeout);
+      runner.stop(options.shutdown_timeout);
+    }
+
+    DHTOptions options;
+    std::atomic<Phase> phase{Phase::fresh};
+    std::thread::id thread;  // the runner's
+    Runner runner{"skep-dht"};
+    std::optional<p2p::Host> host;  // set before `phase` is running
+    std::optional<Node<p2p::Host>> node;
+  };
+
+  [[nodiscard]] State& open() const {
+    switch (state_->phase.load()) {
+      case Phase::running: return *state_;
+      case Phase::closed: throw Error(errc::closed, "the DHT is closed");
+      default: throw Error(errc::closed, "the DHT has not been started; call start() first");
+    }
+  }
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace skep::inline v0::dht
