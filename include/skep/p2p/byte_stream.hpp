@@ -63,11 +63,7 @@ class ByteStream final : public StreamMachine, public std::enable_shared_from_th
   /// Closes our half after what was written.
   void finish() { StreamMachine::finish(); }
   /// The conversation is over: closes our half without haste and drops what may still come.
-  void release() {
-    if (!drained()) return abandon();
-    StreamMachine::finish(Urgency::lazy);
-    detach();
-  }
+  void release() { leave(); }
   void abandon() { fail(skep::errc::closed); }
 
  private:

@@ -100,6 +100,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   /// Whether it takes new streams of ours.
   [[nodiscard]] bool usable() const noexcept { return !closed_ && !session_.remote_went_away(); }
   [[nodiscard]] std::size_t streams() const noexcept { return session_.inbound() + session_.outbound(); }
+  /// Whether the peer has told about itself; kept here for identify.
+  [[nodiscard]] bool identified() const noexcept { return identified_; }
+  void set_identified() noexcept { identified_ = true; }
   [[nodiscard]] const Quota& quota() const noexcept { return quota_; }
   [[nodiscard]] SteadyTime last_heard() const noexcept { return heard_; }
 
@@ -328,6 +331,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void on_silence() noexcept {
     const auto keep = shared_from_this();
     host_->turn_->run([this] {
+      drop_orphans();
       const auto& options = host_->options_;
       const SteadyTime now = host_->now();
       if (std::exchange(heard_counter_, 0U) > 0) {
@@ -343,6 +347,16 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
       host_->deadlines_.insert(keepalive_,
                                deadline_after(now, ping_pending_ ? options.pong_timeout : options.keepalive));
     });
+  }
+
+  // A peer that never closes its half of a stream that is over for us does not keep it for ever.
+  void drop_orphans() {
+    std::vector<Mux::Stream*> orphans;
+    session_.for_each([&](Mux::Stream& stream) {
+      if (!stream.owner.machine() && ++stream.owner.orphaned > 2) orphans.push_back(&stream);
+    });
+    for (Mux::Stream* const stream : orphans) session_.reset(*stream);
+    if (!orphans.empty()) write_soon();
   }
 
   // ---- what machines ask for
@@ -375,8 +389,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void replace(Mux::Stream& stream, std::shared_ptr<StreamMachine> machine) override {
     auto before = stream.owner.release();
     if (machine) attach(stream, *machine);
-    stream.owner = StreamOwner(std::move(machine));
+    stream.owner = StreamOwner(machine);
     if (!stream.drained()) stream.owner.lender = std::move(before);
+    if (machine) machine->on_attached();
   }
 
   std::shared_ptr<ConnectionHost> host_;
@@ -400,6 +415,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   std::uint32_t ping_number_ = 0;
   int small_reads_ = 0;
   bool want_more_ = false;
+  bool identified_ = false;
   bool ping_pending_ = false;
   bool write_due_ = false;
   bool writing_ = false;

@@ -1,6 +1,7 @@
 // Host: a libp2p peer in a few lines. It listens, dials, calls and is called; models `Network`.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -18,9 +19,12 @@
 #include "skep/core/time.hpp"
 #include "skep/p2p/host_options.hpp"
 #include "skep/p2p/host_state.hpp"
+#include "skep/p2p/identify_service.hpp"
 #include "skep/p2p/multiaddr.hpp"
 #include "skep/p2p/network.hpp"
 #include "skep/p2p/peer_id.hpp"
+#include "skep/p2p/ping_service.hpp"
+#include "skep/p2p/routing_service.hpp"
 #include "skep/p2p/rpc_stream.hpp"
 #include "skep/p2p/unary_call.hpp"
 #include "skep/p2p/unary_service.hpp"
@@ -42,6 +46,9 @@ class Host {
   /// Listens at once. @throws Error for an address that cannot be listened on or an identity file that cannot be used
   explicit Host(Executor executor, HostOptions options = {})
       : owner_(std::make_shared<Owner>(std::make_shared<HostState>(std::move(executor), std::move(options)))) {
+    const auto services = std::make_shared<Services>(state());
+    services->install(state());
+    state().services = services;
     state().listen();
   }
   template <class Context>
@@ -131,12 +138,43 @@ class Host {
   [[nodiscard]] Random& random() const noexcept { return state().random(); }
   [[nodiscard]] Deadlines& deadlines() const noexcept { return state().deadlines(); }
 
+  /// Asks a peer for a sign of life. @return the round trip
+  [[nodiscard]] awaitable<Duration> ping(PeerId peer, CallOptions options = {}) {
+    return ping_peer(owner_->state, std::move(peer), options);
+  }
+
   /// Closes listeners and connections and cancels everything that runs. Idempotent; does not wait.
   void close() { state().close(); }
   /// After close(): completes when nothing of the host runs any more.
   [[nodiscard]] awaitable<void> join() { return HostState::join(owner_->state); }
 
  private:
+  struct Services {
+    explicit Services(HostState& state)
+        : routing(state),
+          identify(std::make_shared<IdentifyService>(state, [this](const auto& connection, const auto& description) {
+            const auto& protocols = description.protocols;
+            routing.identified(connection->peer(),
+                               std::find(protocols.begin(), protocols.end(), routing_protocol) != protocols.end());
+          })) {}
+
+    void install(HostState& state) {
+      identify->install();
+      if (state.options().serve_routing) routing.install();
+      state.protocols().insert(std::string(ping_protocol), [&state](Connection&) {
+        return std::make_shared<PingService>(state.shared_from_this(), state.options().limits.ping_idle_timeout);
+      });
+      state.hooks.connected = [this](const auto& connection) { identify->connected(connection); };
+      state.hooks.protocols_changed = [this] { identify->protocols_changed(); };
+      state.hooks.find_peer = [this, &state](PeerId peer) {
+        return RoutingService::find(state.shared_from_this(), routing, std::move(peer));
+      };
+    }
+
+    RoutingService routing;
+    std::shared_ptr<IdentifyService> identify;
+  };
+
   // Closes the host when the last handle is gone.
   struct Owner {
     explicit Owner(std::shared_ptr<HostState> owned) : state(std::move(owned)) {}
@@ -170,6 +208,19 @@ class Host {
     state->store().add_address(*peer, address.without_peer(), state->now(), deadline_after(state->now(), 30min));
     co_await HostState::connection_to(state, *peer, deadline);
     co_return *peer;
+  }
+
+  static awaitable<Duration> ping_peer(Shared state, PeerId peer, CallOptions options) {
+    const auto connection =
+        co_await HostState::connection_to(state, peer, deadline_after(state->now(), options.timeout));
+    try {
+      co_return co_await p2p::ping(state, connection, options.timeout);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::system_error& error) {
+      if (is_cancellation(error.code())) throw;
+      throw Error(error.code(), "the ping of " + peer.to_string() + " failed: " + detail::in_sentence(error.code()));
+    }
   }
 
   static awaitable<Bytes> call_for_bytes(Shared state, PeerId peer, std::string method, Payload body,

@@ -75,6 +75,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   [[nodiscard]] Random& random() noexcept { return random_; }
   [[nodiscard]] bool is_closed() const noexcept { return closed_; }
   Hooks hooks;
+  std::shared_ptr<void> services;  ///< what the hooks lead to
 
   // Clock
   [[nodiscard]] SteadyTime steady_now() const noexcept { return now(); }
@@ -113,36 +114,40 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     std::sort(out.begin(), out.end());
     return out;
   }
+  /// Visits every connection; those that the visitor causes to be made or lost are not told.
   template <class Visit>
-  void for_each_peer(Visit visit) const {
-    for (const auto& [peer, connections] : connections_) visit(connections.front());
+  void for_each_connection(Visit visit) const {
+    std::vector<std::shared_ptr<Connection>> all;
+    for (const auto& [peer, connections] : connections_) all.insert(all.end(), connections.begin(), connections.end());
+    for (const auto& connection : all) visit(connection);
   }
+
+  /// Whether peers may be asked where somebody is.
+  enum class Search { no, yes };
 
   /// The connection to a peer: one that stands, or one made now, by this dial or another's. @throws Error that names
   /// the peer and what was tried
   static awaitable<std::shared_ptr<Connection>> connection_to(std::shared_ptr<HostState> self, PeerId peer,
-                                                              SteadyTime deadline) {
+                                                              SteadyTime deadline, Search search = Search::yes) {
     if (auto standing = self->find(peer)) co_return standing;
-    self->refuse_when_closed();
     if (peer == self->self()) throw Error(skep::errc::invalid_argument, "a host cannot connect to itself");
-    auto job = self->dials_[peer].lock();
-    if (!job) {
-      job = std::make_shared<DialJob>(self->executor());
-      self->dials_[peer] = job;
-      self->scope_.spawn(run_dial(self, job, peer));
+    DialResult tried;
+    for (const Search step : {Search::no, Search::yes}) {
+      if (step > search || (step == Search::yes && !self->hooks.find_peer)) break;
+      self->refuse_when_closed();
+      const auto job = self->dial_job(peer, step);
+      try {
+        co_await with_deadline(*self, deadline, job->done.wait());
+      } catch (const Error& error) {
+        if (error.code() != skep::errc::timed_out) throw;
+        throw Error(skep::errc::timed_out, "cannot reach " + peer.to_string() + ": timed out");
+      }
+      if (auto standing = self->find(peer)) co_return standing;
+      tried.failures.insert(tried.failures.end(), job->result.failures.begin(), job->result.failures.end());
+      tried.took += job->result.took;
     }
-    std::exception_ptr thrown;
-    try {
-      co_await with_deadline(*self, deadline, job->done.wait());
-    } catch (const Error& error) {
-      if (error.code() != skep::errc::timed_out) throw;
-      thrown =
-          std::make_exception_ptr(Error(skep::errc::timed_out, "cannot reach " + peer.to_string() + ": timed out"));
-    }
-    if (auto standing = self->find(peer)) co_return standing;
-    if (!thrown) thrown = job->failure;
-    if (!thrown) thrown = std::make_exception_ptr(Error(skep::errc::closed, "the host is closed"));
-    std::rethrow_exception(thrown);
+    self->refuse_when_closed();
+    throw self->unreachable(peer, tried);
   }
 
   /// Dials one address whoever answers there. @throws Error
@@ -181,8 +186,8 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     standing.push_back(connection);
     if (connection_count_++ == 0) connections_gone_.reset();
     store_.connected(peer);
-    if (const auto job = dials_.find(peer); job != dials_.end()) {
-      if (const auto dial = job->second.lock()) dial->done.set();
+    for (const auto* jobs : {&dials_, &searches_}) {
+      if (const auto job = jobs->find(peer); job != jobs->end()) job->second->done.set();
     }
     connection->start();
     if (connection->is_open() && hooks.connected) hooks.connected(connection);
@@ -197,16 +202,14 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       std::error_code ignored;
       listener->close(ignored);
     }
-    std::vector<std::shared_ptr<Connection>> all;
-    for (const auto& [peer, connections] : connections_) all.insert(all.end(), connections.begin(), connections.end());
-    for (const auto& connection : all) {
+    for_each_connection([](const std::shared_ptr<Connection>& connection) {
       connection->run();  // what is ready to be written still goes
       connection->close(skep::errc::closed);
+    });
+    for (const auto* jobs : {&dials_, &searches_}) {
+      for (const auto& [peer, job] : *jobs) job->done.set();
     }
-    for (const auto& [peer, job] : dials_) {
-      if (const auto dial = job.lock()) dial->done.set();
-    }
-    hooks = {};
+    protocols_ = {};  // handlers may hold what holds this host
   }
 
   /// Completes when nothing of the host runs any more; to be awaited after close().
@@ -230,11 +233,13 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   }
 
  private:
+  // One dial of one peer, awaited by everybody who needs the connection.
   struct DialJob {
     explicit DialJob(Executor executor) : done(std::move(executor)) {}
     Event done;
-    std::exception_ptr failure;
+    DialResult result;
   };
+  using DialJobs = std::unordered_map<PeerId, std::shared_ptr<DialJob>>;
 
   static Options connection_options(const HostLimits& limits) {
     return {.streams = limits.streams,
@@ -270,54 +275,48 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     if (connection_count_ == 0) connections_gone_.set();
   }
 
-  static awaitable<void> run_dial(std::shared_ptr<HostState> self, std::shared_ptr<DialJob> job, PeerId peer) {
-    const auto& limits = self->options_.limits;
-    std::exception_ptr thrown;
-    try {
-      co_await with_timeout(*self, limits.connect_timeout, dial_peer(self, peer), "a connection");
-    } catch (const Error& error) {
-      thrown = error.code() == skep::errc::timed_out && !self->find(peer)
-                   ? std::make_exception_ptr(
-                         Error(skep::errc::timed_out, "cannot reach " + peer.to_string() + ": timed out"))
-                   : std::current_exception();
-    } catch (...) {
-      thrown = std::current_exception();
-    }
-    job->failure = thrown;
-    self->dials_.erase(peer);
-    job->done.set();
+  [[nodiscard]] DialJobs& jobs(Search search) noexcept { return search == Search::no ? dials_ : searches_; }
+
+  std::shared_ptr<DialJob> dial_job(const PeerId& peer, Search search) {
+    if (const auto running = jobs(search).find(peer); running != jobs(search).end()) return running->second;
+    auto job = std::make_shared<DialJob>(executor());
+    jobs(search)[peer] = job;
+    scope_.spawn(run_dial(shared_from_this(), job, peer, search));
+    return job;
   }
 
-  // The addresses that are known; then, when none works, those that other peers know.
-  static awaitable<void> dial_peer(std::shared_ptr<HostState> self, PeerId peer) {
-    std::vector<Multiaddr> addresses = self->store_.dialable(peer, self->now());
-    DialResult result;
-    if (!addresses.empty()) {
-      result = co_await dial_addresses(self, peer, addresses);
-      if (result.connection) {
-        self->adopt(std::move(*result.connection));
-        co_return;
+  static awaitable<void> run_dial(std::shared_ptr<HostState> self, std::shared_ptr<DialJob> job, PeerId peer,
+                                  Search search) {
+    struct Finish {
+      ~Finish() {
+        self.jobs(search).erase(peer);
+        job.done.set();
       }
+      HostState& self;
+      DialJob& job;
+      const PeerId& peer;
+      Search search;
+    } const finish{*self, *job, peer, search};
+    const SteadyTime begin = self->now();
+    try {
+      co_await with_timeout(*self, self->options_.limits.connect_timeout, dial_peer(self, job, peer, search),
+                            "a connection");
+    } catch (const Error& error) {
+      if (error.code() != skep::errc::timed_out) throw;
+      job->result.took = self->now() - begin;
+    }
+  }
+
+  static awaitable<void> dial_peer(std::shared_ptr<HostState> self, std::shared_ptr<DialJob> job, PeerId peer,
+                                   Search search) {
+    if (search == Search::yes) {
+      co_await self->hooks.find_peer(peer);
       if (self->find(peer)) co_return;  // it has come to us meanwhile
     }
-    if (self->hooks.find_peer) {
-      co_await self->hooks.find_peer(peer);
-      if (self->find(peer)) co_return;
-      std::vector<Multiaddr> more = self->store_.dialable(peer, self->now());
-      std::erase_if(
-          more, [&](const auto& one) { return std::find(addresses.begin(), addresses.end(), one) != addresses.end(); });
-      if (!more.empty()) {
-        auto second = co_await dial_addresses(self, peer, std::move(more));
-        if (second.connection) {
-          self->adopt(std::move(*second.connection));
-          co_return;
-        }
-        if (self->find(peer)) co_return;
-        result.failures.insert(result.failures.end(), second.failures.begin(), second.failures.end());
-        result.took += second.took;
-      }
-    }
-    throw self->unreachable(peer, result);
+    std::vector<Multiaddr> addresses = self->store_.dialable(peer, self->now());
+    if (addresses.empty()) co_return;
+    job->result = co_await dial_addresses(self, peer, std::move(addresses));
+    if (job->result.connection && !self->find(peer)) self->adopt(*std::exchange(job->result.connection, std::nullopt));
   }
 
   static awaitable<DialResult> dial_addresses(std::shared_ptr<HostState> self, PeerId peer,
@@ -403,7 +402,8 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   std::vector<Multiaddr> announced_;
   std::unordered_map<PeerId, std::vector<std::shared_ptr<Connection>>> connections_;
   std::size_t connection_count_ = 0;
-  std::unordered_map<PeerId, std::weak_ptr<DialJob>> dials_;
+  DialJobs dials_;     // at the addresses that are known
+  DialJobs searches_;  // after asking others for more
   std::size_t upgrades_ = 0;
   Scope scope_;
   std::shared_ptr<TaskCount> tasks_;

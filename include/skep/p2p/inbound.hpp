@@ -60,7 +60,6 @@ class Negotiation final : public StreamMachine, public std::enable_shared_from_t
 
  private:
   void on_data(BytesView piece) override {
-    consumed(piece.size());
     const auto keep = shared_from_this();
     BytesView input = piece;
     if (!held_.empty()) {
@@ -69,8 +68,13 @@ class Negotiation final : public StreamMachine, public std::enable_shared_from_t
     }
     const auto taken = server_.receive(input, answer_, [this](std::string_view name) { return table_.contains(name); });
     if (!taken) return reset();
-    if (server_.done()) return hand_over(input.subspan(*taken));
-    held_ = Bytes(input.begin() + static_cast<std::ptrdiff_t>(*taken), input.end());
+    const BytesView rest = input.subspan(*taken);
+    if (server_.done()) {
+      consumed(piece.size() - rest.size());
+      return hand_over(rest);
+    }
+    consumed(piece.size());
+    held_ = to_bytes(rest);
     flush();
   }
 

@@ -128,8 +128,7 @@ class StreamCall final : public StreamMachine, public std::enable_shared_from_th
   /// Caller: nobody holds the handle any more.
   void release() {
     if (remote_closed() && drained()) {
-      finish(Urgency::lazy);
-      detach();
+      leave();
     } else {
       abandon();
     }

@@ -23,6 +23,7 @@ class StreamOwner {
     release();
     machine_ = std::move(other.machine_);
     lender = std::move(other.lender);
+    orphaned = other.orphaned;
     return *this;
   }
   StreamOwner(const StreamOwner&) = delete;
@@ -35,6 +36,8 @@ class StreamOwner {
 
   /// A machine that was replaced, as long as bytes that it lent are still to be sent.
   std::shared_ptr<StreamMachine> lender;
+  /// For how many rounds of the connection's keepalive nobody has cared for the stream.
+  int orphaned = 0;
 
  private:
   std::shared_ptr<StreamMachine> machine_;
@@ -66,6 +69,8 @@ class StreamMachine {
   StreamMachine& operator=(const StreamMachine&) = delete;
   virtual ~StreamMachine() = default;
 
+  /// An inbound stream was given to this machine.
+  virtual void on_attached() {}
   /// Bytes arrived; `piece` is valid during the call. `consumed` says how many are out of the way, now or later.
   virtual void on_data(BytesView piece) = 0;
   /// The peer closed its half.
@@ -102,8 +107,12 @@ class StreamMachine {
   void become(std::shared_ptr<StreamMachine> machine) {
     if (stream_ != nullptr) carrier_->replace(*stream_, std::move(machine));
   }
-  /// Lets the stream end without this machine: what still comes is dropped.
-  void detach() { become(nullptr); }
+  /// Closes our half and leaves the stream to its end: what still comes is dropped. What was written is still sent,
+  /// from storage that this machine keeps.
+  void leave(Urgency urgency = Urgency::lazy) {
+    finish(urgency);
+    become(nullptr);
+  }
   /// How many bytes the peer may still send.
   [[nodiscard]] std::size_t window() const noexcept { return stream_ == nullptr ? 0 : stream_->receive_window(); }
   [[nodiscard]] bool remote_closed() const noexcept { return stream_ == nullptr || stream_->remote_closed(); }

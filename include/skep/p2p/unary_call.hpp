@@ -137,8 +137,7 @@ class UnaryCall final : public StreamMachine, public std::enable_shared_from_thi
 
   void succeed() {
     if (drained()) {
-      finish(Urgency::lazy);
-      detach();
+      leave();
     } else {
       reset();  // the peer answered without reading the request to its end
     }
