@@ -15,6 +15,9 @@ target_compile_options(skep_development INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(skep_development INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
   target_link_options(skep_development INTERFACE -fuse-ld=lld)
+else()
+  # GCC takes a reference into a function's static for one into its arguments; ccache wants the other for its headers.
+  target_compile_options(skep_development INTERFACE -Wno-dangling-reference -fpch-preprocess)
 endif()
 if(SKEP_SANITIZE)
   target_compile_options(skep_development INTERFACE

@@ -41,7 +41,7 @@ done
 
 # Two LibTorch units at once need 1.5 GB.
 memory_gb=$(awk '/MemTotal/ { print int($2 / 1024 / 1024) }' /proc/meminfo)
-jobs=$(nproc)
+jobs=${SKEP_JOBS:-$(nproc)}
 if ((jobs > memory_gb)); then jobs=$((memory_gb > 0 ? memory_gb : 1)); fi
 export CTEST_PARALLEL_LEVEL=$jobs
 
