@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -61,8 +62,10 @@ awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
 /// late by the measure of `state.answer_times` gets company, and one that is very late counts as failed. Ends when the
 /// traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
 /// limit. Throws errc::closed.
-template <class Answer, class State, class Ask, class Settle>
-awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, SteadyTime deadline, Ask ask, Settle settle) {
+template <class Answer, class State>
+awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, SteadyTime deadline,
+                      std::function<awaitable<std::optional<Answer>>(const Traversal::Request&)> ask,
+                      std::function<void(const Traversal::Request&, Answer)> settle) {
   struct Flight {
     Traversal::Request request;
     SteadyTime late_at;  // max: it is late already

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -161,8 +161,8 @@ class Node {
   }
 
   /// Runs it by find requests; `found(key, record)` is called for each record that an answer holds.
-  template <class OnRecord>
-  static awaitable<void> find(Pointer self, Traversal& traversal, SteadyTime deadline, OnRecord found) {
+  static awaitable<void> find(Pointer self, Traversal& traversal, SteadyTime deadline,
+                              std::function<void(std::size_t, Record)> found) {
     const auto ask = [&](const Traversal::Request& request) {
       std::vector<DHTID> keys;
       for (const std::size_t key : request.keys) keys.push_back(traversal.target(key));
