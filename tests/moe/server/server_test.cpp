@@ -1,0 +1,164 @@
+#include "skep/moe/server/server.hpp"
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "moe/server/experts.hpp"
+#include "skep/dht/dht.hpp"
+// doctest comes last: LibTorch's CHECK must not hide its own
+#include <doctest/doctest.h>
+
+using namespace skep::moe;  // NOLINT(*-using-namespace)
+using skep::awaitable;
+using skep::dht::DHT;
+using namespace std::chrono_literals;
+
+namespace {
+DHT local_dht(std::vector<std::string> initial_peers = {}) {
+  return DHT({.initial_peers = std::move(initial_peers), .host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
+}
+std::string refusal(ServerOptions options) {
+  static DHT dht = local_dht();
+  try {
+    const Server<Nop, Gated> server(dht, std::move(options));
+  } catch (const skep::Error& e) {
+    return e.what();
+  }
+  return "";
+}
+// Calls nop on the server of `peer` from another DHT's host.
+awaitable<std::vector<Tensor>> forward(skep::dht::Node<> node, skep::p2p::PeerId peer, std::string uid, Tensor x) {
+  auto sink = std::make_shared<TensorSink>();
+  const std::vector<Tensor> inputs{x};
+  co_await node.network().call_into(peer, "ConnectionHandler.rpc_forward", tensor_message(uid, inputs), sink);
+  co_return *sink->take();
+}
+std::vector<std::optional<ExpertInfo>> find(DHT& dht, std::vector<std::string> uids) {
+  return dht.run_coroutine([uids](auto node) { return get_experts(node, uids, {.latest = true}); });
+}
+}  // namespace
+
+TEST_CASE("C1.1 a server hosts experts of several classes, is found through the DHT and answers") {
+  DHT dht = local_dht();
+  Server<Nop, Gated> server(dht, {.experts = {{.expert_cls = "nop", .expert_uids = {"nop.0", "nop.5.7"}, .expert = {4}},
+                                              {.expert_cls = "gated", .num_experts = 2, .expert = {8}}}});
+  CHECK(server.uids() == std::vector<std::string>{"expert.0", "expert.1", "nop.0", "nop.5.7"});
+  CHECK(Server<Nop, Gated>::class_names() == std::vector<std::string>{"nop", "gated"});
+  CHECK_FALSE(server.ready());
+  server.run_in_background();
+  CHECK(server.ready());
+
+  DHT client = local_dht(dht.visible_maddrs());
+  const auto found = find(client, {"nop.0", "nop.5.7", "expert.1", "nop.9"});
+  REQUIRE(found[1]);
+  CHECK(found[1]->peer_id == dht.peer_id());
+  CHECK(found[0].has_value());
+  CHECK(found[2].has_value());
+  CHECK_FALSE(found[3].has_value());
+
+  const auto x = torch::randn({3, 4});
+  const auto y = client.run_coroutine([&](auto node) { return forward(node, dht.peer_id(), "nop.5.7", x); });
+  CHECK(at::equal(y[0], x));
+  CHECK(server.statistics().at("nop.5.7_forward").samples == 3);
+  server.shutdown();
+  CHECK_FALSE(server.ready());
+  CHECK_THROWS(client.run_coroutine([&](auto node) { return forward(node, dht.peer_id(), "nop.5.7", x); }));
+}
+
+TEST_CASE("C1.15 servers of one pattern take the uids that the others left") {
+  DHT first = local_dht();
+  DHT second = local_dht(first.visible_maddrs());
+  const ServerOptions options{.experts = {{.num_experts = 2, .expert_pattern = "nop.[0:2].[0:2]", .expert = {4}}}};
+  Server<Nop> one(first, options);
+  one.start();
+  Server<Nop> two(second, options);
+  two.start();
+  auto uids = one.uids();
+  for (const auto& uid : two.uids()) uids.push_back(uid);
+  std::ranges::sort(uids);
+  CHECK(uids == std::vector<std::string>{"nop.0.0", "nop.0.1", "nop.1.0", "nop.1.1"});
+  try {
+    const Server<Nop> three(second, options);
+    FAIL("there was no free uid");
+  } catch (const skep::Error& e) {
+    CHECK(
+        std::string(e.what()) ==
+        "skep: no free expert uid was found in the pattern nop.[0:2].[0:2]: all that were tried are served by others");
+  }
+}
+
+TEST_CASE("C2.3 experts are declared again before they expire") {
+  DHT dht = local_dht();
+  DHT client = local_dht(dht.visible_maddrs());
+  Server<Nop> server(
+      dht, {.experts = {{.expert_uids = {"nop.0"}, .expert = {4}}}, .update_period = 100ms, .expiration = 500ms});
+  server.start();
+  const auto declared = [&] {
+    const auto found = client.get("nop.0", {.latest = true});
+    return found ? found->expiration : skep::WallTime{};
+  };
+  const auto first = declared();
+  const auto begin = std::chrono::steady_clock::now();
+  while (declared() <= first && std::chrono::steady_clock::now() - begin < 20s) std::this_thread::yield();
+  CHECK(declared() > first);
+}
+
+TEST_CASE("C1.6 options that do not fit are told before anything is started") {
+  CHECK(refusal({}) == "skep: a server without experts serves nothing; give it some in `experts`");
+  CHECK(refusal({.experts = {{}}}) ==
+        "skep: give either expert_uids or num_experts, possibly with expert_pattern, but not both");
+  CHECK(refusal({.experts = {{.expert_uids = {"nop.0"}, .num_experts = 1}}}) ==
+        "skep: give either expert_uids or num_experts, possibly with expert_pattern, but not both");
+  CHECK(refusal({.experts = {{.expert_uids = {"nop"}}}}).starts_with("skep: \"nop\" is not an expert uid: "));
+  CHECK(refusal({.experts = {{.expert_uids = {"nop.0", "nop.0"}}}}) == "skep: expert nop.0 is listed twice");
+  CHECK(refusal({.experts = {{.expert_cls = "ffn", .num_experts = 1}}}) ==
+        "skep: \"ffn\" is no class of experts of this server; it has nop, gated");
+  CHECK(refusal({.experts = {{.num_experts = 1, .expert_pattern = "nop.[0:x]"}}})
+            .starts_with("skep: \"nop.[0:x]\" is not an expert pattern: "));
+  CHECK(refusal({.experts = {{.num_experts = 1}}, .expiration = 1s})
+            .starts_with("skep: expiration must be longer than update_period"));
+  CHECK(refusal({.experts = {{.num_experts = 1}}, .min_batch_size = 10, .max_batch_size = 5}).size() > 0);
+}
+
+TEST_CASE("C1.5 shutting down is clean in every order and can be repeated") {
+  const ServerOptions options{.experts = {{.expert_uids = {"nop.0"}, .expert = {4}}}};
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    DHT dht = local_dht();
+    {
+      const Server<Nop> never_started(dht, options);
+    }
+    Server<Nop> server(dht, options);
+    server.start();
+    server.start();
+    server.shutdown();
+    server.shutdown();
+    CHECK_THROWS_AS(server.start(), skep::Error);
+    Server<Nop> again(dht, options);
+    again.start();
+  }
+  {
+    DHT dht = local_dht();
+    Server<Nop> server(dht, options);
+    server.start();
+    dht.shutdown();  // the DHT first
+    server.shutdown();
+  }
+  {
+    DHT dht = local_dht();
+    Server<Nop> server(dht, options);
+    server.run_in_background(false);
+    server.shutdown();  // while it starts
+    CHECK_FALSE(server.ready());
+  }
+  {
+    DHT dht = local_dht();
+    Server<Nop> server(dht, options);
+    std::thread serving([&] { server.run(); });
+    while (!server.ready()) std::this_thread::yield();
+    server.shutdown();
+    serving.join();
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < 10s);
+}
