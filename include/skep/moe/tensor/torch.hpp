@@ -5,6 +5,7 @@
 #include <ATen/core/ivalue.h>
 //
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/nn/module.h>
 #include <torch/nn/modules/linear.h>
