@@ -35,7 +35,6 @@ TEST_CASE("D1 the defaults are those of hivemind-server") {
   CHECK(flags.optimizer == "adam");
   CHECK(flags.update_period == 30);
   CHECK_FALSE(flags.expiration);
-  CHECK_FALSE(flags.clip_grad_norm);
   CHECK_FALSE(flags.learning_rate);
   CHECK_FALSE(flags.stats_report_interval);
   CHECK(flags.compression == "NONE");
@@ -59,8 +58,6 @@ TEST_CASE("D1 the flags that serving needs") {
                              "sgd",
                              "--learning_rate",
                              "0.1",
-                             "--clip_grad_norm",
-                             "1",
                              "--update_period",
                              "5",
                              "--expiration",
@@ -103,7 +100,7 @@ TEST_CASE("an expert uid that breaks the rules is refused") {
 TEST_CASE("flags that contradict each other are refused") {
   CHECK(refusal({"--num_experts", "1", "--min_batch_size", "8", "--max_batch_size", "4"}).find("--max_batch_size") !=
         std::string::npos);
-  CHECK(refusal({"--num_experts", "1", "--optimizer", "none", "--clip_grad_norm", "1"}).find("do not learn") !=
+  CHECK(refusal({"--num_experts", "1", "--optimizer", "none", "--learning_rate", "1"}).find("do not learn") !=
         std::string::npos);
   CHECK(refusal({"--num_experts", "1", "--expiration", "10"}).find("expire before") != std::string::npos);
   CHECK(refusal({"--num_experts", "1", "--custom_module_path", "x.py"}).find("server_main") != std::string::npos);
@@ -127,7 +124,6 @@ TEST_CASE("the help names every flag in its group") {
                            "--optimizer",
                            "--update_period",
                            "--expiration",
-                           "--clip_grad_norm",
                            "--initial_peers",
                            "--increase_file_limit",
                            "--compression",

@@ -27,9 +27,8 @@ struct ServerFlags {
   std::string device = "cpu";
   std::string optimizer = "adam";
   std::optional<double> learning_rate;  ///< 0.001 for adam, 0.01 for sgd when not given
-  std::optional<double> clip_grad_norm;
-  double update_period = 30;         ///< seconds
-  std::optional<double> expiration;  ///< seconds; max(2 x update_period, 3) when not given
+  double update_period = 30;            ///< seconds
+  std::optional<double> expiration;     ///< seconds; max(2 x update_period, 3) when not given
   std::string compression = "NONE";
   std::optional<double> stats_report_interval;  ///< seconds
   bool increase_file_limit = false;
@@ -57,8 +56,8 @@ inline void check_together(const ServerFlags& flags) {
     throw UsageError{"--min_batch_size: " + std::to_string(flags.min_batch_size) +
                      " is more than --max_batch_size, which is " + std::to_string(flags.max_batch_size)};
   }
-  if (flags.optimizer == "none" && (flags.learning_rate || flags.clip_grad_norm)) {
-    throw UsageError{"--optimizer: with none the experts do not learn; leave out --learning_rate and --clip_grad_norm"};
+  if (flags.optimizer == "none" && flags.learning_rate) {
+    throw UsageError{"--optimizer: with none the experts do not learn; leave out --learning_rate"};
   }
   if (flags.expiration && *flags.expiration <= flags.update_period) {
     throw UsageError{
@@ -112,8 +111,6 @@ inline void check_together(const ServerFlags& flags) {
              "one step for each batch of gradients; none does not train");
   line.value("Training", "--learning_rate", "X", flags.learning_rate, positive_number(),
              "by default 0.001 for adam, 0.01 for sgd");
-  line.value("Training", "--clip_grad_norm", "X", flags.clip_grad_norm, positive_number(),
-             "largest norm of a step's gradients; by default not limited");
 
   line.value("Swarm", "--update_period", "S", flags.update_period, positive_number(),
              "seconds between two declarations of the experts in the DHT");

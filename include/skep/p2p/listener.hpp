@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <asio/error.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/ip/v6_only.hpp>
 #include <cstdint>
@@ -39,7 +40,7 @@ namespace skep::inline v0::p2p {
     acceptor->bind(where);
     acceptor->listen();
   } catch (const std::system_error& error) {
-    const bool in_use = error.code() == std::errc::address_in_use;
+    const bool in_use = error.code() == asio::error::address_in_use;
     throw Error(error.code(),
                 "cannot listen on " + address.to_string() + ": " +
                     (in_use ? "the port is in use; choose another, or 0 for any free one" : error.code().message()));
