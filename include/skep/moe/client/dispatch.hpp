@@ -60,6 +60,28 @@ struct CallOutcome {
   [[nodiscard]] bool server_failed() const noexcept { return code == errc::unreachable || code == errc::closed; }
 };
 
+/// Makes one call; its answer lands in its sink and is not judged yet. `call` lives until the end.
+/// Throws RemoteError for what the expert says itself, and what the network throws.
+template <p2p::Network Network>
+[[nodiscard]] awaitable<void> call_expert(Network network, ExpertCall& call, p2p::CallOptions options) {
+  std::string remote_text;
+  try {
+    if (!call.streaming) {
+      p2p::Payload body = call.messages.empty() ? p2p::Payload() : std::move(call.messages.front());
+      co_await network.call_into(call.expert.peer_id, call.method, std::move(body), call.sink, options);
+      co_return;
+    }
+    auto stream = co_await network.open(call.expert.peer_id, call.method, options);
+    for (auto& message : call.messages) co_await stream.send(std::move(message));
+    co_await stream.end_of_input();
+    for (bool more = true; more;) more = co_await stream.receive_into(call.sink);
+    co_return;
+  } catch (const RemoteError& error) {
+    remote_text = error.text();
+  }
+  throw RemoteError("expert " + call.expert.uid + " on " + call.expert.peer_id.to_string(), remote_text);
+}
+
 /// Sends calls concurrently over a network (sockets or a simulated swarm) and waits as the options say.
 ///
 /// *Lifetime:* the calls in flight share the network; the dispatcher may go away. *Threads:* the network's executor.
@@ -168,7 +190,10 @@ class Dispatcher {
     std::error_code code;
     std::string sentence;
     try {
-      co_await exchange(state, i);
+      for (const auto& message : state->calls[i].messages) state->outcomes[i].bytes += message.size();
+      const DispatchOptions& wanted = state->options;
+      const p2p::CallOptions options{.timeout = wanted.timeout, .max_response = wanted.max_response};
+      co_await call_expert(state->network, state->calls[i], options);
       if (const auto& accept = state->calls[i].accept) {
         if (auto refusal = accept()) {
           code = errc::malformed;
@@ -183,21 +208,6 @@ class Dispatcher {
       sentence = skep::detail::describe(std::current_exception());
     }
     if (!state->closed) end(*state, i, code, std::move(sentence));
-  }
-
-  static awaitable<void> exchange(StatePtr state, std::size_t i) {
-    ExpertCall& call = state->calls[i];
-    for (const auto& message : call.messages) state->outcomes[i].bytes += message.size();
-    const p2p::CallOptions options{.timeout = state->options.timeout, .max_response = state->options.max_response};
-    if (!call.streaming) {
-      p2p::Payload body = call.messages.empty() ? p2p::Payload() : std::move(call.messages.front());
-      co_await state->network.call_into(call.expert.peer_id, call.method, std::move(body), call.sink, options);
-      co_return;
-    }
-    auto stream = co_await state->network.open(call.expert.peer_id, call.method, options);
-    for (auto& message : call.messages) co_await stream.send(std::move(message));
-    co_await stream.end_of_input();
-    for (bool more = true; more;) more = co_await stream.receive_into(call.sink);
   }
 
   static void end(State& state, std::size_t i, std::error_code code, std::string sentence) {
