@@ -66,10 +66,10 @@ struct ServerOptions {
 
 namespace detail {
 
-/// What of a server lives on the DHT's thread.
+/// What the DHT's thread and the server's owner tell each other.
 struct ServerOnNetwork {
-  std::optional<ConnectionHandler<p2p::Host>> handler;
-  std::optional<Scope> scope;
+  std::optional<Event> declared;  // the door is open and the experts were declared once, or will not be
+  std::optional<Event> leave;
   bool closed = false;
 };
 
@@ -91,44 +91,52 @@ inline awaitable<bool> declare_once(dht::Node<p2p::Host> node, std::vector<std::
   co_return false;
 }
 
-/// Declares the experts, and again every period, after a failure sooner, until cancelled. `first` is set after the
-/// first time, or when there is none.
-inline awaitable<void> keep_declared(dht::Node<p2p::Host> node, std::vector<std::string> uids, Duration period,
-                                     Duration expiration, std::shared_ptr<Event> first) {
-  struct SetAtEnd {
-    std::shared_ptr<Event> event;
-    ~SetAtEnd() { event->set(); }
-  };
-  const SetAtEnd guard{first};
+/// Declares the experts, and again every period, after a failure sooner, until cancelled.
+inline awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
+                                     std::vector<std::string> uids, Duration period, Duration expiration) {
   for (;;) {
     const bool worked = co_await declare_once(node, uids, expiration, period);
-    first->set();
+    network->declared->set();
     const Duration wait = worked ? period : period / 4;
     co_await node.network().sleep_until(node.network().steady_now() + wait);
   }
 }
 
-/// Opens the door and waits for the first declaration.
-inline awaitable<void> enter_network(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
+/// Serves until told to leave, or until the DHT ends.
+inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
                                      ExpertTable experts, ConnectionHandlerOptions options, Duration period,
                                      Duration expiration) {
-  if (network->closed) throw Error(errc::closed, "the server was shut down while it started");
+  const Executor executor = node.network().executor();
+  network->declared.emplace(executor);
+  network->leave.emplace(executor);
+  if (network->closed) {
+    network->declared->set();
+    co_return;
+  }
   std::vector<std::string> uids;
   for (const auto& [uid, expert] : experts) uids.push_back(uid);
-  network->handler.emplace(node.network(), std::move(experts), options);
-  network->scope.emplace(node.network().executor(), "server");
-  const auto first = std::make_shared<Event>(node.network().executor());
-  network->scope->spawn(keep_declared(node, std::move(uids), period, expiration, first));
-  co_await first->wait();
+  ConnectionHandler<p2p::Host> handler(node.network(), std::move(experts), options);
+  Scope declaring(executor, "server");
+  declaring.spawn(keep_declared(network, node, std::move(uids), period, expiration));
+  try {
+    co_await network->leave->wait();
+  } catch (const std::exception&) {  // the DHT shuts down
+  }
+  co_await clear_cancellation();
+  handler.close();
+  declaring.cancel();
+  co_await declaring.join();
+  network->declared->set();
 }
 
-/// Removes the handlers and ends the declarations.
-inline awaitable<void> leave_network(std::shared_ptr<ServerOnNetwork> network) {
+inline awaitable<void> wait_until_declared(std::shared_ptr<ServerOnNetwork> network) {
+  co_await network->declared->wait();
+}
+
+inline awaitable<void> ask_to_leave(std::shared_ptr<ServerOnNetwork> network) {
   network->closed = true;
-  if (network->handler) network->handler->close();
-  if (!network->scope) co_return;
-  network->scope->cancel();
-  co_await network->scope->join();
+  if (network->leave) network->leave->set();
+  co_return;
 }
 
 }  // namespace detail
@@ -206,10 +214,16 @@ class Server {
     }
     runtime_.start();
     try {
-      dht_.run_coroutine([network = network_, experts = experts_, options = options_.handler,
-                          period = options_.update_period, expiration = expiration()](dht::Node<p2p::Host> node) {
-        return detail::enter_network(network, std::move(node), experts, options, period, expiration);
-      });
+      {
+        const std::lock_guard lock(mutex_);
+        if (phase_ != Phase::starting) throw Error(errc::closed, "the server was shut down while it started");
+        serving_ = dht_.run_coroutine_future([network = network_, experts = experts_, options = options_.handler,
+                                              period = options_.update_period,
+                                              expiration = expiration()](dht::Node<p2p::Host> node) {
+          return detail::serve_experts(network, std::move(node), experts, options, period, expiration);
+        });
+      }
+      dht_.run_coroutine([network = network_](const auto&) { return detail::wait_until_declared(network); });
     } catch (...) {
       stop();
       throw;
@@ -359,10 +373,11 @@ class Server {
     }
     log(LogLevel::info, "server", "Shutting down");
     try {
-      dht_.run_coroutine([network = network_](const auto&) { return detail::leave_network(network); });
+      dht_.run_coroutine([network = network_](const auto&) { return detail::ask_to_leave(network); });
     } catch (const std::exception& e) {  // a DHT that is closed has let go of the server already
       if (!is_closed(e)) log(LogLevel::error, "server", e.what());
     }
+    if (serving_.valid()) serving_.wait();
     for (const auto& [uid, expert] : experts_) {
       for (ExpertPool& pool : expert->get_pools()) pool.close();
     }
@@ -385,6 +400,7 @@ class Server {
   Runtime runtime_;
   ExpertTable experts_;
   std::shared_ptr<detail::ServerOnNetwork> network_ = std::make_shared<detail::ServerOnNetwork>();
+  std::future<void> serving_;  // ends when the network has been left
   mutable std::mutex mutex_;
   std::condition_variable stopped_;
   Phase phase_ = Phase::fresh;
