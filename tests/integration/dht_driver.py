@@ -1,0 +1,101 @@
+"""Runs nodes of Hivemind's own DHT and does with them what a test asks: one JSON object a line, both ways.
+
+A request {"id", "do", ...} is answered with {"id", "ok"} or {"id", "error"}. Keys, subkeys and values are the hexadecimal of
+their MessagePack, so tuples, bytes and floats keep their types. Ends with its standard input.
+"""
+import asyncio
+import json
+import sys
+
+from hivemind.dht.node import DHTNode
+from hivemind.dht.storage import DictionaryDHTValue
+from hivemind.p2p import PeerID
+from hivemind.utils import MSGPackSerializer, get_dht_time
+
+nodes: dict[str, DHTNode] = {}
+
+
+def read(text: str):
+    return MSGPackSerializer.loads(bytes.fromhex(text))
+
+
+def write(value) -> str:
+    return MSGPackSerializer.dumps(value).hex()
+
+
+async def start(name, initial_peers=(), **options):
+    node = nodes[name] = await DHTNode.create(initial_peers=list(initial_peers) or None, nat_port_map=False, **options)
+    return {
+        "peer": node.peer_id.to_base58(),
+        "node_id": node.node_id.to_bytes().hex(),
+        "addresses": [str(a) for a in await node.get_visible_maddrs()],
+    }
+
+
+async def stop(name):
+    await nodes.pop(name).shutdown()
+
+
+async def now():
+    return get_dht_time()
+
+
+async def ping(name, peer, validate=False):
+    node_id = await nodes[name].protocol.call_ping(PeerID.from_base58(peer), validate=validate)
+    return node_id and node_id.to_bytes().hex()
+
+
+async def store(name, key, value, expiration, subkey=None):
+    options = {} if subkey is None else {"subkey": read(subkey)}
+    return await nodes[name].store(read(key), read(value), expiration, **options)
+
+
+async def get(name, key, latest=False):
+    found = await nodes[name].get(read(key), latest=latest)
+    if found is None:
+        return None
+    if isinstance(found.value, dict) and all(hasattr(item, "expiration_time") for item in found.value.values()):
+        items = [[write(subkey), write(item.value), item.expiration_time] for subkey, item in found.value.items()]
+        return {"items": sorted(items), "expiration": found.expiration_time}
+    return {"value": write(found.value), "expiration": found.expiration_time}
+
+
+async def held(name):
+    """How many records of others this node keeps, plain and in all."""
+    storage = nodes[name].protocol.storage
+    dictionaries = sum(isinstance(item.value, DictionaryDHTValue) for _, item in storage.items())
+    return {"records": len(storage), "dictionaries": dictionaries}
+
+
+async def known(name):
+    return sorted(peer.to_base58() for peer in nodes[name].protocol.routing_table.peer_id_to_uid)
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=1 << 27)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    out, sys.stdout = sys.stdout, sys.stderr
+    tasks = set()
+
+    async def run(request):
+        number, what = request.pop("id"), request.pop("do")
+        try:
+            answer = {"id": number, "ok": await globals()[what](**request)}
+        except asyncio.CancelledError:
+            raise
+        except Exception as e:
+            answer = {"id": number, "error": f"{type(e).__name__}: {e}"}
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+    while line := await reader.readline():
+        task = asyncio.create_task(run(json.loads(line)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*(node.shutdown() for node in nodes.values()))
+
+
+asyncio.run(main())
