@@ -91,30 +91,6 @@ TEST_CASE("recorded dictionaries are an extension whose data stay raw") {
   CHECK(decode(skep_test::vector_bytes("dht", "find_dictionary", "value")));
 }
 
-TEST_CASE("C++ values become MessagePack values") {
-  CHECK(Value().is_nil());
-  CHECK(Value(true).is<bool>());
-  CHECK(*Value(std::uint8_t{7}).get_if<std::int64_t>() == 7);
-  CHECK(*Value(std::uint64_t{1} << 63).get_if<std::uint64_t>() == std::uint64_t{1} << 63);
-  CHECK(Value(std::uint64_t{7}) == Value(7));
-  CHECK(*Value(1.5F).get_if<double>() == 1.5);
-  CHECK(*Value("x").get_if<std::string>() == "x");
-  CHECK(*Value(std::string_view("x")).get_if<std::string>() == "x");
-  CHECK(*Value(Bytes{1}).get_if<Bytes>() == Bytes{1});
-  CHECK(Value("x") != Value(Bytes{'x'}));
-  CHECK(Value(1) != Value(1.0));
-  CHECK(Value(Array{1, 2}) != Value(Tuple{{1, 2}}));
-}
-
-TEST_CASE("a map is searched by its text keys") {
-  const Value map(Map{{"a", 1}, {Bytes{'b'}, 2}, {"c", Value()}});
-  REQUIRE(map.find("a") != nullptr);
-  CHECK(*map.find("a") == Value(1));
-  CHECK(map.find("b") == nullptr);
-  CHECK(map.find("c")->is_nil());
-  CHECK(Value(5).find("a") == nullptr);
-}
-
 TEST_CASE("text that is not UTF-8 becomes a binary value") {
   CHECK(decode(unhex("a2c3a9"))->is<std::string>());
   const auto broken = decode(unhex("a2c3c3"));

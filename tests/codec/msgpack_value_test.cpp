@@ -1,0 +1,44 @@
+#include "skep/codec/msgpack_value.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <string_view>
+
+using namespace skep;
+using namespace skep::codec::msgpack;
+
+TEST_CASE("C++ values become MessagePack values") {
+  CHECK(Value().is_nil());
+  CHECK(Value(true).is<bool>());
+  CHECK(*Value(std::uint8_t{7}).get_if<std::int64_t>() == 7);
+  CHECK(*Value(std::uint64_t{1} << 63).get_if<std::uint64_t>() == std::uint64_t{1} << 63);
+  CHECK(Value(std::uint64_t{7}) == Value(7));
+  CHECK(*Value(1.5F).get_if<double>() == 1.5);
+  CHECK(*Value("x").get_if<std::string>() == "x");
+  CHECK(*Value(std::string_view("x")).get_if<std::string>() == "x");
+  CHECK(*Value(Bytes{1}).get_if<Bytes>() == Bytes{1});
+  CHECK(Value("x") != Value(Bytes{'x'}));
+  CHECK(Value(1) != Value(1.0));
+  CHECK(Value(Array{1, 2}) != Value(Tuple{{1, 2}}));
+}
+
+TEST_CASE("a map is searched by its text keys") {
+  const Value map(Map{{"a", 1}, {Bytes{'b'}, 2}, {"c", Value()}});
+  REQUIRE(map.find("a") != nullptr);
+  CHECK(*map.find("a") == Value(1));
+  CHECK(map.find("b") == nullptr);
+  CHECK(map.find("c")->is_nil());
+  CHECK(Value(5).find("a") == nullptr);
+}
+
+TEST_CASE("values are copied and moved whole, deep ones too") {
+  const Value deep(Array{Tuple{{Map{{"k", Array{1, "x", Bytes{1}}}}}}, Extension{0x50, {1, 2}}});
+  Value copy = deep;
+  CHECK(copy == deep);
+  const Value moved = std::move(copy);
+  CHECK(moved == deep);
+  auto changed = moved;
+  changed.get_if<Array>()->pop_back();
+  CHECK(changed != deep);
+}
