@@ -59,7 +59,7 @@ TEST_CASE("an Ed25519 key file may repeat the public key, but not another one") 
 }
 
 TEST_CASE("A0.5 an identity file of Hivemind is read, and signs as it") {
-  const auto& vector = skep_test::vector_of("identity", "rsa_peer");
+  const auto vector = skep_test::vector_of("identity", "rsa_peer");
   const Bytes file = unhex(vector["identity_file"].get<std::string>());
   const auto identity = Identity::from_private_key_message(file);
   REQUIRE(identity);
@@ -70,7 +70,7 @@ TEST_CASE("A0.5 an identity file of Hivemind is read, and signs as it") {
 }
 
 TEST_CASE("a Noise payload signed by a live RSA peer verifies") {
-  const auto& vector = skep_test::vector_of("identity", "rsa_peer");
+  const auto vector = skep_test::vector_of("identity", "rsa_peer");
   const auto payload = skep::codec::NoiseHandshakePayload::decode(unhex(vector["noise_payload"].get<std::string>()));
   REQUIRE(payload);
   Bytes signed_bytes = skep::to_bytes("noise-libp2p-static-key:");

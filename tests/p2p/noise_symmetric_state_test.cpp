@@ -9,7 +9,7 @@ using skep::crypto::Secret;
 using skep::p2p::detail::NoiseSymmetricState;
 
 TEST_CASE("the hash after the first message is the recorded one") {
-  const auto& first = skep_test::vector_of("noise", "xx_both_sides")["messages"][0];
+  const auto first = skep_test::vector_of("noise", "xx_both_sides")["messages"][0];
   NoiseSymmetricState state;
   state.mix_hash(skep_test::unhex(first["bytes"].get<std::string>()));
   Bytes out;

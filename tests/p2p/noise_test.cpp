@@ -84,7 +84,7 @@ std::error_code converse(NoiseHandshake& initiator, NoiseHandshake& responder) {
 }  // namespace
 
 TEST_CASE("a handshake with fixed keys gives the recorded bytes on both sides") {
-  const auto& vector = vector_of("noise", "xx_both_sides");
+  const auto vector = vector_of("noise", "xx_both_sides");
   auto initiator =
       recorded(Role::initiator, vector, "identity_seed_initiator", "static_initiator", "ephemeral_initiator");
   auto responder =
@@ -129,7 +129,7 @@ TEST_CASE("a handshake with fixed keys gives the recorded bytes on both sides") 
 }
 
 TEST_CASE("the largest record is sealed as recorded") {
-  const auto& vector = vector_of("noise", "xx_both_sides");
+  const auto vector = vector_of("noise", "xx_both_sides");
   const Bytes plain(65519, 0);
   for (const auto& [side, key] :
        {std::pair{"initiator", "key_initiator_to_responder"}, std::pair{"responder", "key_responder_to_initiator"}}) {
@@ -143,7 +143,7 @@ TEST_CASE("the largest record is sealed as recorded") {
 }
 
 TEST_CASE("a live p2pd is dialled") {
-  const auto& vector = vector_of("noise", "noise_xx_initiator");
+  const auto vector = vector_of("noise", "noise_xx_initiator");
   const PeerId p2pd = *PeerId::from_text(vector["remote_peer_id_text"].get<std::string>());
   auto ours = recorded(Role::initiator, vector, "identity_seed", "static_private", "ephemeral_private", p2pd);
   Bytes out;
@@ -166,7 +166,7 @@ TEST_CASE("a live p2pd is dialled") {
 }
 
 TEST_CASE("a live p2pd dials") {
-  const auto& vector = vector_of("noise", "noise_xx_responder");
+  const auto vector = vector_of("noise", "noise_xx_responder");
   auto ours = recorded(Role::responder, vector, "identity_seed", "static_private", "ephemeral_private");
   Bytes out;
   ours.start(out);

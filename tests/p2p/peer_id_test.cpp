@@ -27,7 +27,7 @@ TEST_CASE("the id of an Ed25519 key contains the key") {
 }
 
 TEST_CASE("the id of an RSA key is its hash") {
-  const auto& vector = skep_test::vector_of("identity", "rsa_peer");
+  const auto vector = skep_test::vector_of("identity", "rsa_peer");
   const PeerId id = PeerId::of_public_key(unhex(vector["public_message"].get<std::string>()));
   CHECK(id.to_string() == vector["text"].get<std::string>());
   CHECK(id.bytes().size() == 34);
