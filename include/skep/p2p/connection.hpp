@@ -387,10 +387,14 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     write_soon();
   }
   void replace(Mux::Stream& stream, std::shared_ptr<StreamMachine> machine) override {
+    auto lender = std::move(stream.owner.lender);
     auto before = stream.owner.release();
     if (machine) attach(stream, *machine);
     stream.owner = StreamOwner(machine);
-    if (!stream.drained()) stream.owner.lender = std::move(before);
+    if (before && !stream.drained()) {
+      before->earlier_lender_ = std::move(lender);
+      stream.owner.lender = std::move(before);
+    }
     if (machine) machine->on_attached();
   }
 

@@ -134,9 +134,12 @@ class RoutingService {
       Event news;
     };
     const auto search = std::make_shared<Search>(self.routing_, target, state->executor());
-    for (const PeerId& peer : state->peers()) {
-      if (state->store().supports(peer, routing_protocol)) search->machine.add(peer);
-    }
+    state->for_each_connection([&](const std::shared_ptr<Connection>& connection) {
+      // one that has not told what it speaks may as well be asked
+      if (!connection->identified() || state->store().supports(connection->peer(), routing_protocol)) {
+        search->machine.add(connection->peer());
+      }
+    });
     Scope questions(state->executor(), "p2p routing");
     std::exception_ptr interrupted;
     try {

@@ -34,7 +34,7 @@ class StreamOwner {
   /// Detaches the machine from its stream and hands it over.
   std::shared_ptr<StreamMachine> release() noexcept;
 
-  /// A machine that was replaced, as long as bytes that it lent are still to be sent.
+  /// The last machine that was replaced (it knows the one before), as long as bytes they lent are still to be sent.
   std::shared_ptr<StreamMachine> lender;
   /// For how many rounds of the connection's keepalive nobody has cared for the stream.
   int orphaned = 0;
@@ -124,6 +124,7 @@ class StreamMachine {
 
   StreamCarrier* carrier_ = nullptr;
   Mux::Stream* stream_ = nullptr;
+  std::shared_ptr<StreamMachine> earlier_lender_;  // see StreamOwner
 };
 
 inline std::shared_ptr<StreamMachine> StreamOwner::release() noexcept {
