@@ -57,7 +57,7 @@ compile_time() { # user seconds, which hardly depend on the load of the machine
   [[ -x $work/dht-installed/hello_dht ]] && awk -v s="$seconds" 'BEGIN { exit !(s < 12) }'
 }
 own_expert() {
-  configure "$1" -S "$here/expert" "${@:2}"
+  configure "$1" -S "$here/expert" -DEXAMPLES="$SKEP_ROOT/examples" "${@:2}"
   ninja -C "$work/$1"
   "$work/$1/gated_server" --help | grep -- --expert_cls
 }
@@ -75,11 +75,12 @@ check "hello_dht with find_package, without LibTorch" hello_dht dht-installed "$
 check "it opened nothing but what including needs" opened_packages
 check "it compiles in under 12 s" compile_time
 check "hello_dht with add_subdirectory, without LibTorch" hello_dht dht-subdirectory "${subdirectory[@]}"
-check "an own expert with find_package" own_expert expert-installed "${installed[@]}"
-check "an own expert with add_subdirectory" own_expert expert-subdirectory "${subdirectory[@]}"
+check "an own expert and a mixture with find_package" own_expert expert-installed "${installed[@]}"
+check "an own expert and a mixture with add_subdirectory" own_expert expert-subdirectory "${subdirectory[@]}"
 check "GCC 12 is refused" refused GNU 12.2.0 "use GCC 13 or newer"
 check "Clang 16 is refused" refused Clang 16.0.6 "use Clang 18 or newer"
 check "the README shows hello_dht" in_readme "$here/dht/main.cpp"
-check "the README shows the own expert" in_readme "$here/expert/main.cpp"
+check "the README shows the own expert" in_readme "$SKEP_ROOT/examples/custom_expert.cpp"
+check "the README shows how to train" in_readme "$here/expert/train.cpp"
 echo "$passed passed, $failed failed"
 [[ $failed == 0 ]]
