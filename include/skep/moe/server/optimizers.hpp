@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "skep/core/error.hpp"
+#include "skep/moe/server/fused_adam.hpp"
 #include "skep/moe/tensor/torch.hpp"
 
 namespace skep::inline v0::moe {
@@ -17,7 +18,7 @@ using OptimizerFactory = std::function<std::unique_ptr<torch::optim::Optimizer>(
 
 [[nodiscard]] inline OptimizerFactory adam(double learning_rate = 1e-3) {
   return [learning_rate](std::vector<Tensor> parameters) {
-    return std::make_unique<torch::optim::Adam>(std::move(parameters), torch::optim::AdamOptions(learning_rate));
+    return std::make_unique<FusedAdam>(std::move(parameters), torch::optim::AdamOptions(learning_rate));
   };
 }
 [[nodiscard]] inline OptimizerFactory sgd(double learning_rate = 0.01) {
