@@ -82,7 +82,8 @@ TEST_CASE("large tensors leave from their own storage, which the payload keeps a
   };
   CHECK(std::ranges::count_if(payload.segments(), lies_there) == 2);
   x = Tensor();
-  CHECK(payload.size() == std::move(payload).flatten().size());
+  const std::size_t size = payload.size();
+  CHECK(size == std::move(payload).flatten().size());
 }
 
 TEST_CASE("non-contiguous tensors and those that require gradients are sent as values") {
