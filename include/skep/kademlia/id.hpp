@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "skep/core/bytes.hpp"
+#include "skep/core/endian.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/random.hpp"
 #include "skep/core/result.hpp"
@@ -68,7 +69,19 @@ class Id {
     for (std::size_t i = 0; i < size; ++i) out.bytes_[i] = static_cast<std::uint8_t>(a.bytes_[i] ^ b.bytes_[i]);
     return out;
   }
-  friend constexpr auto operator<=>(const Id&, const Id&) noexcept = default;
+  friend constexpr bool operator==(const Id&, const Id&) noexcept = default;
+  /// As numbers; word by word, since lookups compare ids all the time.
+  friend std::strong_ordering operator<=>(const Id& a, const Id& b) noexcept {
+    for (std::size_t i = 0; i + 8 <= size; i += 8) {
+      const auto x = load_be<std::uint64_t>(a.bytes_.data() + i);
+      const auto y = load_be<std::uint64_t>(b.bytes_.data() + i);
+      if (x != y) return x <=> y;
+    }
+    for (std::size_t i = size / 8 * 8; i < size; ++i) {
+      if (a.bytes_[i] != b.bytes_[i]) return a.bytes_[i] <=> b.bytes_[i];
+    }
+    return std::strong_ordering::equal;
+  }
 
  private:
   std::array<std::uint8_t, size> bytes_{};
