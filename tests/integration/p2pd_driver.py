@@ -84,6 +84,13 @@ async def call(name, peer, method, body, timeout=10):
     return text(await asyncio.wait_for(answer, timeout))
 
 
+async def call_large(name, peer, method, size, timeout=30):
+    """Whether a body of `size` bytes comes back as it was sent."""
+    body = NodeInfo(node_id=bytes(range(256)) * (size // 256))
+    answer = daemons[name].call_protobuf_handler(PeerID.from_base58(peer), method, body, NodeInfo)
+    return (await asyncio.wait_for(answer, timeout)).node_id == body.node_id
+
+
 async def stream(name, peer, method, bodies, timeout=20):
     async def requests():
         for body in bodies:

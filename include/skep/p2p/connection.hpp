@@ -18,6 +18,7 @@
 #include "skep/async/deadline_wheel.hpp"
 #include "skep/core/endian.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
 #include "skep/p2p/noise.hpp"
 #include "skep/p2p/peer_id.hpp"
@@ -132,6 +133,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void close(std::error_code why) {
     if (std::exchange(closed_, true)) return;
     const auto keep = shared_from_this();
+    if (logging()) log(LogLevel::debug, "p2p", "the connection with " + peer_.to_string() + " ended: " + why.message());
     std::error_code ignored;
     socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
     socket_.close(ignored);
