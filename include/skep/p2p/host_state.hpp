@@ -217,6 +217,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     co_await self->scope_.join();
     co_await self->tasks_->none();
     co_await self->connections_gone_.wait();
+    self->deadlines().close();  // a timer that is still set would keep the executor running
   }
 
   void refuse_when_closed() const {
