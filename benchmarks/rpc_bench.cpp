@@ -18,7 +18,8 @@
 #include <vector>
 
 #include "skep/core/endian.hpp"
-#include "skep/crypto/aead.hpp"
+#include "skep/crypto/ed25519.hpp"
+#include "skep/crypto/x25519.hpp"
 #include "skep/p2p/host.hpp"
 #include "support/peer_process.hpp"
 #include "support/pin.hpp"
@@ -60,16 +61,61 @@ void run(asio::io_context& io, awaitable<void> body) {
   if (failure) std::rethrow_exception(failure);
 }
 
-/// The bare echo: a message of a size that the client says once, read whole, written whole.
-awaitable<void> echo_session(tcp::socket socket) {
-  socket.set_option(tcp::no_delay(true));
-  std::array<std::uint8_t, 4> size{};
-  co_await asio::async_read(socket, asio::buffer(size), use_awaitable);
-  Bytes message(load_be<std::uint32_t>(size.data()));
-  for (;;) {
-    co_await asio::async_read(socket, asio::buffer(message), use_awaitable);
-    co_await asio::async_write(socket, asio::buffer(message), use_awaitable);
+/// A bare socket with messages of one size, sealed by nothing but the cipher or not at all: what no RPC can be faster
+/// than.
+class BareEcho {
+ public:
+  BareEcho(tcp::socket socket, std::size_t size, bool sealed, bool client)
+      : socket_(std::move(socket)), message_(size, 1), records_(p2p::NoiseTransport::sealed_size(size)) {
+    socket_.set_option(tcp::no_delay(true));
+    crypto::Secret<32> forth;
+    crypto::Secret<32> back;
+    back.writable()[0] = 1;
+    if (sealed) cipher_ = client ? p2p::NoiseTransport(forth, back) : p2p::NoiseTransport(back, forth);
   }
+
+  awaitable<void> send() {
+    if (cipher_) {
+      const BytesView whole(message_);
+      if (!cipher_->seal(std::span(&whole, 1), records_)) throw std::runtime_error("the cipher failed");
+    }
+    co_await asio::async_write(socket_, asio::buffer(cipher_ ? records_ : message_), use_awaitable);
+  }
+  awaitable<void> receive() {
+    co_await asio::async_read(socket_, asio::buffer(cipher_ ? records_ : message_), use_awaitable);
+    for (MutableBytes rest(records_); cipher_ && !rest.empty();) {
+      const auto record = cipher_->open(rest);
+      if (!record) throw std::runtime_error("the cipher failed");
+      rest = rest.subspan(record->consumed);
+    }
+  }
+
+ private:
+  tcp::socket socket_;
+  Bytes message_;
+  Bytes records_;
+  std::optional<p2p::NoiseTransport> cipher_;
+};
+
+/// The client says once how long its messages are, and whether they are sealed.
+awaitable<void> echo_session(tcp::socket socket) {
+  std::array<std::uint8_t, 5> what{};
+  co_await asio::async_read(socket, asio::buffer(what), use_awaitable);
+  BareEcho echo(std::move(socket), load_be<std::uint32_t>(what.data()), what[4] != 0, false);
+  for (;;) {
+    co_await echo.receive();
+    co_await echo.send();
+  }
+}
+
+BareEcho connect_echo(asio::io_context& io, const tcp::endpoint& server, std::size_t size, bool sealed) {
+  tcp::socket socket(io);
+  socket.connect(server);
+  std::array<std::uint8_t, 5> what{};
+  store_be(what.data(), static_cast<std::uint32_t>(size));
+  what[4] = sealed ? 1 : 0;
+  asio::write(socket, asio::buffer(what));
+  return BareEcho(std::move(socket), size, sealed, true);
 }
 
 awaitable<void> echo_server(tcp::acceptor& acceptor) {
@@ -103,11 +149,11 @@ int serve(std::string_view what) {
   return 0;
 }
 
-awaitable<void> time_echoes(tcp::socket& socket, Bytes& message, int count, Series& to) {
+awaitable<void> time_echoes(BareEcho& echo, int count, Series& to) {
   for (int i = 0; i < count; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    co_await asio::async_write(socket, asio::buffer(message), use_awaitable);
-    co_await asio::async_read(socket, asio::buffer(message), use_awaitable);
+    co_await echo.send();
+    co_await echo.receive();
     to.add(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
   }
 }
@@ -125,30 +171,6 @@ awaitable<void> time_calls(p2p::Host host, p2p::PeerId server, std::size_t size,
     to.add(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
     if (answer.size() != size) throw std::runtime_error("the echo has another length");
   }
-}
-
-/// The four passes of the cipher that an encrypted echo cannot do without: there and back, sealed and opened.
-void time_cipher(std::size_t size, int count, Series& to) {
-  const crypto::Secret<32> key;
-  crypto::AeadSealer sealer(key);
-  crypto::AeadOpener opener(key);
-  const Bytes plain(size, 1);
-  Bytes sealed(size + crypto::aead_tag_size);
-  constexpr std::size_t record = p2p::NoiseTransport::max_plain;
-  std::uint64_t nonce = 0;
-  bool good = true;
-  for (int i = 0; i < count; ++i) {
-    to.add(microseconds([&] {
-      for (int way = 0; way < 2; ++way) {
-        for (std::size_t at = 0; at < size; at += record, ++nonce) {
-          const BytesView piece = BytesView(plain).subspan(at, std::min(record, size - at));
-          good &= sealer.seal(nonce, {}, piece, sealed.data() + at);
-          good &= opener.open(nonce, {}, MutableBytes(sealed).subspan(at, piece.size() + crypto::aead_tag_size));
-        }
-      }
-    }));
-  }
-  if (!good) throw std::runtime_error("the cipher failed");
 }
 
 /// Processor time, which a handshake costs and a busy neighbour does not add to.
@@ -239,7 +261,9 @@ void measure_handshake(Table& table, bool quick) {
 struct Message {
   const char* name;
   std::size_t size;
-  int count;  // calls a round
+  int count;       // calls a round
+  bool sealed;     // whether the limit is an echo that is sealed, or one that is not
+  double at_most;  // the goal: so many times the limit
 };
 
 void measure(Table& table, const std::string& where, int client_core, int server_core, bool quick) {
@@ -252,41 +276,26 @@ void measure(Table& table, const std::string& where, int client_core, int server
   run(io, connect(host, rpc.line(), server));
 
   const tcp::endpoint endpoint(asio::ip::address_v4::loopback(), static_cast<std::uint16_t>(std::stoi(echo.line())));
-  for (const Message& message : {Message{"64 B", 64, quick ? 300 : 1000}, Message{"4 KiB", 4096, quick ? 200 : 600},
-                                 Message{"1 MiB", 1024 * 1024, quick ? 5 : 15}}) {
-    tcp::socket socket(io);
-    socket.connect(endpoint);
-    socket.set_option(tcp::no_delay(true));
-    Bytes buffer(4);
-    store_be(buffer.data(), static_cast<std::uint32_t>(message.size));
-    asio::write(socket, asio::buffer(buffer));
-    buffer.assign(message.size, 1);
-
+  for (const Message& message :
+       {Message{"64 B", 64, quick ? 300 : 1000, false, 2.0}, Message{"4 KiB", 4096, quick ? 200 : 600, true, 1.15},
+        Message{"1 MiB", 1024 * 1024, quick ? 5 : 15, true, 1 / 0.85}}) {
+    BareEcho bare = connect_echo(io, endpoint, message.size, false);
+    BareEcho sealed = connect_echo(io, endpoint, message.size, true);
     const auto series = interleave(
         quick ? 10 : 20, {
-                             [&](Series& to) { run(io, time_echoes(socket, buffer, message.count, to)); },
+                             [&](Series& to) { run(io, time_echoes(bare, message.count, to)); },
                              [&](Series& to) { run(io, time_calls(host, server, message.size, message.count, to)); },
-                             [&](Series& to) { time_cipher(message.size, message.count, to); },
+                             [&](Series& to) { run(io, time_echoes(sealed, message.count, to)); },
                          });
-    const Series& bare = series[0];
     const Series& ours = series[1];
-    const Series& cipher = series[2];
-    Row row;
-    row.name = std::string("rpc echo ") + message.name + ", " + where;
-    row.skep = time_text(ours.p50());
-    row.peer = time_text(bare.p50());
-    if (message.size <= 64) {
-      row.limit = time_text(bare.p50());
-      row.ratio =
-          median_over_rounds(bare.rounds(), [&](std::size_t i) { return ours.median_of(i) / bare.median_of(i); });
-      row.goal = 2.0;
-    } else {
-      row.limit = time_text(bare.p50() + cipher.p50());
-      row.ratio = median_over_rounds(
-          bare.rounds(), [&](std::size_t i) { return ours.median_of(i) / (bare.median_of(i) + cipher.median_of(i)); });
-      row.goal = message.size <= 4096 ? 1.15 : 1 / 0.85;
-    }
-    table.print(row);
+    const Series& limit = series[message.sealed ? 2 : 0];
+    table.print({.name = std::string("rpc echo ") + message.name + ", " + where,
+                 .skep = time_text(ours.p50()),
+                 .peer = time_text(series[0].p50()),
+                 .limit = time_text(limit.p50()),
+                 .ratio = median_over_rounds(ours.rounds(),
+                                             [&](std::size_t i) { return ours.median_of(i) / limit.median_of(i); }),
+                 .goal = message.at_most});
   }
 
   constexpr int calls = 200;

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "skep/core/random.hpp"
 #include "support/vectors.hpp"
 
 using skep::as_bytes;
@@ -78,6 +79,22 @@ TEST_CASE("records are filled to the limit, whatever the pieces are") {
         expected);
   auto b = right();
   CHECK(opened(b, expected) == text);
+}
+
+TEST_CASE("short and long pieces in any order give the bytes of one piece") {
+  skep::Random random(7);
+  const Bytes text = pattern(400'000);
+  for (int run = 0; run < 200; ++run) {
+    const BytesView whole = BytesView(text).first(1 + random.below(text.size() >> random.below(12)));
+    std::vector<BytesView> pieces;
+    for (BytesView rest = whole; !rest.empty(); rest = rest.subspan(pieces.back().size())) {
+      const std::size_t limit = random.below(2) == 0 ? 200 : 30'000;
+      pieces.push_back(rest.first(std::min<std::size_t>(rest.size(), random.below(limit))));
+    }
+    auto a = left();
+    auto b = left();
+    REQUIRE(sealed(a, pieces) == sealed(b, {whole}));
+  }
 }
 
 TEST_CASE("the size of what is sealed is known before") {

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <span>
+#include <utility>
 
 #include "skep/core/bytes.hpp"
 #include "skep/core/endian.hpp"
@@ -41,8 +43,9 @@ class NoiseTransport {
     return whole * max_plain + (rest > overhead ? rest - overhead : 0);
   }
 
-  /// Seals the pieces one after the other into as few records as possible: each byte is read where it lies and written
-  /// once, as cipher text. Records follow each other in `out`, which has `sealed_size` of all pieces.
+  /// Seals the pieces one after the other into as few records as possible. Long pieces are read where they lie and
+  /// written once, as cipher text; short ones are put together first, which costs less than a call for each. Records
+  /// follow each other in `out`, which has `sealed_size` of all pieces.
   /// @return how many bytes were written. After errc::session_exhausted nothing may be sent on the connection.
   [[nodiscard]] Result<std::size_t> seal(std::span<const BytesView> pieces, MutableBytes out) noexcept {
     std::size_t left = 0;
@@ -56,18 +59,8 @@ class NoiseTransport {
       store_be(at, static_cast<std::uint16_t>(plain + crypto::aead_tag_size));
       at += length_size;
       sealer_.start(sending_nonce_++);
-      for (std::size_t missing = plain; missing > 0;) {
-        if (piece.empty()) {
-          piece = pieces.front();
-          pieces = pieces.subspan(1);
-          continue;
-        }
-        const BytesView part = piece.first(std::min(missing, piece.size()));
-        sealer_.update(part, at);
-        piece = piece.subspan(part.size());
-        missing -= part.size();
-        at += part.size();
-      }
+      seal_plain(piece, pieces, plain, at);
+      at += plain;
       if (!sealer_.finish(at)) return errc::session_exhausted;
       at += crypto::aead_tag_size;
     }
@@ -98,6 +91,43 @@ class NoiseTransport {
 
  private:
   static constexpr std::uint64_t last_nonce = std::numeric_limits<std::uint64_t>::max();  // reserved by Noise
+
+  static constexpr std::size_t long_piece = 6 * 1024;  // from here on a copy costs more than a call of the cipher
+  static constexpr std::size_t block = 64;             // of the cipher; a call that ends within one costs another block
+
+  /// Encrypts the next `missing` bytes to `at`: the rest of `piece`, then of `pieces`. What is put together is filled
+  /// up to whole blocks from the long piece behind it, so that only a record's end cuts a block.
+  void seal_plain(BytesView& piece, std::span<const BytesView>& pieces, std::size_t missing,
+                  std::uint8_t* at) noexcept {
+    std::size_t gathered = 0;  // bytes at `at` that are not encrypted yet
+    const auto gather = [&](std::size_t size) {
+      std::memcpy(at + gathered, piece.data(), size);
+      piece = piece.subspan(size);
+      gathered += size;
+      missing -= size;
+    };
+    const auto encrypt_gathered = [&] {
+      sealer_.update(BytesView(at, gathered), at);
+      at += std::exchange(gathered, 0);
+    };
+    while (missing > 0) {
+      if (piece.empty()) {
+        piece = pieces.front();
+        pieces = pieces.subspan(1);
+      } else if (const std::size_t part = std::min(missing, piece.size()); part < long_piece) {
+        gather(part);
+      } else {
+        gather((block - gathered % block) % block);
+        encrypt_gathered();
+        const BytesView whole_blocks = piece.first(std::min(missing, piece.size()) / block * block);
+        sealer_.update(whole_blocks, at);
+        at += whole_blocks.size();
+        missing -= whole_blocks.size();
+        piece = piece.subspan(whole_blocks.size());
+      }
+    }
+    encrypt_gathered();
+  }
 
   crypto::AeadSealer sealer_;
   crypto::AeadOpener opener_;
