@@ -179,11 +179,18 @@ CO_TEST_CASE("a cached search needs no lookup until its time is over, a new expe
   CHECK(std::move(cached).take().experts.size() == 1);
   CHECK(table.calls == 1);
 
-  table.declare("ffn.0.0");
   table.now += 1ms;
+  auto begun = searcher.begin({1, 0, 1, 0}, 1, 2);  // what it misses is looked up by finish
+  CHECK(begun.advance() == Uids{"ffn.0."});
+  const auto finished = co_await searcher.finish(std::move(begun));
+  CHECK(finished.experts.size() == 1);
+  CHECK(table.calls == 2);
+
+  table.declare("ffn.0.0");
+  table.now += 1s;
   const auto fresh = co_await searcher.find_best_experts(scores, 2);
   CHECK(uids(fresh) == Uids{"ffn.0.0", "ffn.1.0"});
-  CHECK(table.asked == std::map<std::string, int>{{"ffn.0.", 2}, {"ffn.1.", 1}});
+  CHECK(table.asked == std::map<std::string, int>{{"ffn.0.", 3}, {"ffn.1.", 1}});
 }
 
 CO_TEST_CASE("without a cache every search sees the store as it is") {

@@ -95,10 +95,11 @@ class BeamSearch {
   }
 
   /// Goes on as far as what is known allows.
-  /// @return the prefixes to look up, each asked for once in the life of the search; empty: the search is finished
+  /// @return the prefixes to look up, each until it is learned; empty: the search is finished
   const std::vector<std::string>& advance() {
     missing_.clear();
     asked_.clear();
+    ++advances_;
     for (std::size_t r = 0; r < rows_.size(); ++r) {
       while (!rows_[r].finished && step(r)) {
       }
@@ -146,8 +147,8 @@ class BeamSearch {
   /// A prefix met by this search.
   struct Node {
     std::string prefix;
-    std::size_t level = 0;  ///< dimensions of the grid that the prefix has decided
-    bool asked = false;
+    std::size_t level = 0;     ///< dimensions of the grid that the prefix has decided
+    std::size_t asked_in = 0;  ///< the last call of advance() that asked for it
     bool resolved = false;
     std::shared_ptr<const Successors> successors;  ///< null: nothing there
     std::vector<std::uint32_t> usable;             ///< which of them this search can follow or choose
@@ -329,7 +330,7 @@ class BeamSearch {
   }
   void ask(std::uint32_t index) {
     Node& node = nodes_[index];
-    if (node.resolved || std::exchange(node.asked, true)) return;
+    if (node.resolved || std::exchange(node.asked_in, advances_) == advances_) return;
     asked_.push_back(index);
     missing_.push_back(node.prefix);
   }
@@ -381,6 +382,7 @@ class BeamSearch {
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> first_;  ///< node of each first-dimension index
   std::vector<Row> rows_;
+  std::size_t advances_ = 0;
   std::vector<std::string> missing_;
   std::vector<std::uint32_t> asked_;
   std::vector<std::uint32_t> order_;                            ///< scratch

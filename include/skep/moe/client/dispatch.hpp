@@ -200,14 +200,22 @@ class Dispatcher {
           sentence = std::move(*refusal);
         }
       }
-    } catch (const std::system_error& error) {
+    } catch (const RemoteError& error) {
       code = error.code();
       sentence = error.what();
+    } catch (const std::system_error& error) {
+      code = error.code();
+      sentence = "expert " + state->calls[i].expert.uid + ": " + without_prefix(error.what());
     } catch (...) {
       code = errc::malformed;
-      sentence = skep::detail::describe(std::current_exception());
+      sentence = "expert " + state->calls[i].expert.uid + ": " + skep::detail::describe(std::current_exception());
     }
-    if (!state->closed) end(*state, i, code, std::move(sentence));
+    if (!state->closed) end(*state, i, code, without_prefix(sentence));
+  }
+
+  /// Sentences become parts of longer ones.
+  [[nodiscard]] static std::string without_prefix(const std::string& sentence) {
+    return sentence.starts_with("skep: ") ? sentence.substr(6) : sentence;
   }
 
   static void end(State& state, std::size_t i, std::error_code code, std::string sentence) {

@@ -1,0 +1,64 @@
+// What a user of a remote mixture can choose, and what the mixture reports about each pass.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "skep/core/time.hpp"
+#include "skep/dht/dht.hpp"
+#include "skep/moe/penalties.hpp"
+#include "skep/moe/uid.hpp"
+
+namespace skep::inline v0::moe {
+
+/// One expert's part in a pass.
+struct ExpertReport {
+  ExpertInfo expert;
+  std::size_t rows = 0;   ///< samples that were sent to it
+  std::error_code code;   ///< empty: it answered in time
+  std::string sentence;   ///< why it did not
+  Duration latency{};     ///< from the start of the pass to its answer
+  std::size_t bytes = 0;  ///< sent to it
+
+  [[nodiscard]] bool answered() const noexcept { return !code; }
+};
+
+/// One forward or backward pass of a mixture.
+struct MixtureReport {
+  bool backward = false;
+  std::size_t rows = 0;          ///< samples in the batch
+  std::size_t rows_without = 0;  ///< of them, those that too few experts answered for
+  Duration duration{};           ///< of the calls, from the first request to the last answer waited for
+  std::vector<ExpertReport> experts = {};
+
+  [[nodiscard]] std::size_t alive() const {
+    return static_cast<std::size_t>(std::ranges::count_if(experts, &ExpertReport::answered));
+  }
+};
+
+/// Options of a mixture, with Hivemind's names; the first five are required. A time that is not set is 60 s.
+struct MixtureOptions {
+  std::int64_t in_features;                  ///< last dimension of the input, on which the gate works
+  std::vector<Coordinate> grid_size;         ///< how many values each coordinate of the uids has
+  dht::DHT dht;                              ///< where experts are found; the mixture keeps a handle
+  std::string uid_prefix;                    ///< what all uids begin with
+  std::size_t k_best;                        ///< experts that each sample is sent to
+  std::size_t k_min = 1;                     ///< answers that each sample must have
+  Duration forward_timeout = 60s;            ///< for all answers of a forward pass
+  Duration timeout_after_k_min = unlimited;  ///< further wait once every sample has k_min answers or cannot get them
+  std::size_t backward_k_min = 1;            ///< of the experts that answered forward, how many must answer backward
+  Duration backward_timeout = 60s;           ///< for all answers of a backward pass
+  bool detect_anomalies = false;             ///< NaN or infinity in an input is an error, in an answer a failed expert
+  bool allow_zero_outputs = false;           ///< zeros for samples without k_min answers, instead of an error
+  std::size_t num_workers = 0;               ///< see BeamOptions
+  Duration cache_time = 5s;                  ///< how long found experts are used without asking the DHT again
+  PenaltyOptions penalties = {};  ///< how long failed experts are left alone, so that the next best take over
+  std::function<void(const MixtureReport&)> observer = {};  ///< called after each pass on the thread that ran it
+};
+
+}  // namespace skep::inline v0::moe
