@@ -27,11 +27,13 @@ struct Pair {
     client.add_address(server.self(), server.addresses().front());
     runtime.start();
   }
-  ~Pair() {
+  ~Pair() { runtime.shutdown(); }
+  awaitable<void> leave() {
     handler->close();
-    runtime.shutdown();
     client.close();
     server.close();
+    co_await client.join();
+    co_await server.join();
   }
   template <class M>
   void add(const std::string& uid, const BackendOptions& options) {
@@ -86,6 +88,7 @@ CO_TEST_CASE("C3.2 rpc_info answers with the schema, an unknown uid with a sente
     refusal = e.text();
   }
   CHECK(refusal == "skep: this server has no expert \"ffn.9\"");
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("C3.3 forward and backward, unary and streamed, give what the expert computes") {
@@ -104,6 +107,7 @@ CO_TEST_CASE("C3.3 forward and backward, unary and streamed, give what the exper
   const auto again = co_await pair.stream("backward", "gated.1.2", with_gradient);
   CHECK(again.size() == 2);
   CHECK(pair.experts.at("gated.1.2")->update_count() == 2);
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("a large request and its large answer are streamed") {
@@ -112,6 +116,7 @@ CO_TEST_CASE("a large request and its large answer are streamed") {
   const std::vector<Tensor> inputs{x};
   const auto y = co_await pair.stream("forward", "nop.0", inputs);
   CHECK(at::equal(y[0], x));
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("a request that does not fit is refused at the door with a sentence, and the next one is served") {
@@ -142,6 +147,7 @@ CO_TEST_CASE("a request that does not fit is refused at the door with a sentence
   CHECK(unknown == "skep: this server has no expert \"nop.7\"");
   const auto no_gradient = co_await words(pair.call("backward", "nop.0", good));
   CHECK(no_gradient == prefix + "it has 1 tensors, expected 2");
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("C7.2 a batch above the maximum is refused in Hivemind's words") {
@@ -151,6 +157,7 @@ CO_TEST_CASE("C7.2 a batch above the maximum is refused in Hivemind's words") {
   CHECK(refusal ==
         "skep: expert nop.0 refused the request: Task size greater than max_batch_size (8), it can't be "
         "processed");
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("H-3 an answer above the limit of unary calls is refused with the way to get it") {
@@ -172,6 +179,7 @@ CO_TEST_CASE("H-3 an answer above the limit of unary calls is refused with the w
   CHECK(small[0].numel() == 600'000);
   const auto streamed = co_await pair.stream("forward", "wide.0", two);
   CHECK(streamed[0].numel() == 1'200'000);
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("B2.7 what a module throws reaches its caller alone") {
@@ -187,6 +195,7 @@ CO_TEST_CASE("B2.7 what a module throws reaches its caller alone") {
   co_await scope.join();
   std::ranges::sort(texts);
   CHECK(texts == std::vector<std::string>{"", "", "", "a negative sample"});
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("C3.3 a stream of several uids is refused") {
@@ -202,6 +211,7 @@ CO_TEST_CASE("C3.3 a stream of several uids is refused") {
     text = e.text();
   }
   CHECK(text == "skep: expert nop.0 refused the request: Expert uids differ in one request");
+  co_await pair.leave();
 }
 
 CO_TEST_CASE("a closed handler offers nothing any more") {
@@ -216,4 +226,5 @@ CO_TEST_CASE("a closed handler offers nothing any more") {
     refused = true;
   }
   CHECK(refused);
+  co_await pair.leave();
 }

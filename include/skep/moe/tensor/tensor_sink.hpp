@@ -310,7 +310,7 @@ class TensorSink final : public p2p::AnyBodySink {
     if (capacity < *expected) {
       if (!reserve(*expected - capacity)) return;
       const Tensor first = std::exchange(arrival.storage, at::empty({static_cast<std::int64_t>(*expected)}, at::kByte));
-      std::memcpy(arrival.storage.data_ptr(), first.data_ptr(), arrival.filled);
+      if (arrival.filled > 0) std::memcpy(arrival.storage.data_ptr(), first.data_ptr(), arrival.filled);
     } else if (capacity > *expected) {
       arrival.storage = arrival.storage.narrow(0, 0, static_cast<std::int64_t>(*expected));
     }
