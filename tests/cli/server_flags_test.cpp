@@ -97,6 +97,15 @@ TEST_CASE("an expert uid that breaks the rules is refused") {
             .starts_with("skep-server: --expert_uids: \"ffn\" is not an expert uid"));
 }
 
+TEST_CASE("C1.14 a pattern that is none, or has too few places, is refused") {
+  CHECK(refusal({"--num_experts", "1", "--expert_pattern", "ffn.[0:4"}) ==
+        "skep-server: --expert_pattern: \"ffn.[0:4\" is not an expert pattern: its block \"[0:4\" is neither a fixed "
+        "part "
+        "nor a range [from:to]");
+  CHECK(refusal({"--num_experts", "5", "--expert_pattern", "ffn.[0:2].[0:2]"}) ==
+        "skep-server: --num_experts: 5 experts do not fit into the pattern \"ffn.[0:2].[0:2]\", which has 4 uids");
+}
+
 TEST_CASE("flags that contradict each other are refused") {
   CHECK(refusal({"--num_experts", "1", "--min_batch_size", "8", "--max_batch_size", "4"}).find("--max_batch_size") !=
         std::string::npos);

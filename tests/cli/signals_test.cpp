@@ -17,6 +17,23 @@ TEST_CASE("D1.2 the first signal is a request") {
   CHECK(signals.wait_for(0s) == SIGINT);
 }
 
+TEST_CASE("a command in the background of a script, where the shell ignores SIGINT, takes it all the same") {
+  std::signal(SIGINT, SIG_IGN);
+  Signals signals;
+  signals.started();
+  ::kill(::getpid(), SIGINT);
+  CHECK(signals.wait() == SIGINT);
+}
+
+TEST_CASE("a thread that is older than main and blocks nothing does not take the signal away") {
+  std::thread older([] { std::this_thread::sleep_for(std::chrono::milliseconds(200)); });
+  Signals signals;
+  signals.started();
+  ::pthread_kill(older.native_handle(), SIGINT);
+  CHECK(signals.wait() == SIGINT);
+  older.join();
+}
+
 TEST_CASE("signals can be taken again after an earlier object is gone") {
   for (int i = 0; i < 3; ++i) {
     Signals signals;

@@ -9,13 +9,14 @@
 
 #include "skep/cli/command_line.hpp"
 #include "skep/cli/network_flags.hpp"
+#include "skep/moe/server/uid_pattern.hpp"
 #include "skep/moe/uid.hpp"
 
 namespace skep::inline v0::cli {
 
 struct ServerFlags {
   std::optional<std::int64_t> num_experts;
-  std::string expert_pattern;            ///< empty: "expert.[0:num_experts]" is what comes out
+  std::string expert_pattern;            ///< empty: expert.0, expert.1 and so on
   std::vector<std::string> expert_uids;  ///< instead of the two above
   std::string expert_cls = "ffn";
   std::int64_t hidden_dim = 1024;
@@ -42,6 +43,15 @@ namespace detail {
   return in_quotes(text) + " is not an expert uid: a name without dots, then numbers, such as ffn.0 or ffn.3.14";
 }
 
+[[nodiscard]] inline std::string check_pattern(const std::string& text) {
+  try {
+    (void)moe::UidPattern(text);
+    return {};
+  } catch (const Error& error) {
+    return std::string(error.what()).substr(std::string_view("skep: ").size());
+  }
+}
+
 /// What the flags of a server must fulfil together.
 inline void check_together(const ServerFlags& flags) {
   if (!flags.expert_uids.empty() && (flags.num_experts || !flags.expert_pattern.empty())) {
@@ -51,6 +61,14 @@ inline void check_together(const ServerFlags& flags) {
     throw UsageError{
         "--num_experts: say which experts to serve: --num_experts N, with --expert_pattern \"ffn.[0:4].[0:4]\" "
         "or without, or --expert_uids ffn.0 ffn.1"};
+  }
+  if (!flags.expert_pattern.empty()) {
+    const auto places = moe::UidPattern(flags.expert_pattern).count();
+    if (static_cast<std::uint64_t>(*flags.num_experts) > places) {
+      throw UsageError{"--num_experts: " + std::to_string(*flags.num_experts) +
+                       " experts do not fit into the pattern " + in_quotes(flags.expert_pattern) + ", which has " +
+                       std::to_string(places) + " uids"};
+    }
   }
   if (flags.min_batch_size > flags.max_batch_size) {
     throw UsageError{"--min_batch_size: " + std::to_string(flags.min_batch_size) +
@@ -82,7 +100,7 @@ inline void check_together(const ServerFlags& flags) {
   CommandLine line(command, "Serves experts: neural network layers that others call and train over the network.");
 
   line.value("Experts", "--num_experts", "N", flags.num_experts, whole_number(1), "how many experts to serve");
-  line.value("Experts", "--expert_pattern", "P", flags.expert_pattern, {},
+  line.value("Experts", "--expert_pattern", "P", flags.expert_pattern, detail::check_pattern,
              "uids to choose free ones from: ffn.[0:32].[0:32] are all from ffn.0.0 to ffn.31.31");
   line.list("Experts", "--expert_uids", "UID", flags.expert_uids, detail::check_uid,
             "exactly these uids, instead of --num_experts and --expert_pattern");

@@ -1,16 +1,20 @@
 // Signals: SIGINT and SIGTERM as a request to shut down, taken by a thread of their own.
 #pragma once
 
-#include <pthread.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "skep/cli/console.hpp"
@@ -18,25 +22,38 @@
 
 namespace skep::inline v0::cli {
 
-/// Takes SIGINT and SIGTERM for the whole process while it lives. Make it before any other thread, which would
-/// otherwise get them.
+/// Takes SIGINT and SIGTERM for the whole process while it lives; one object at a time. By handlers, not by blocking
+/// them: libraries start threads before main, which nobody could ask to block anything.
 ///
 /// The first one is a request to shut down, which `wait` returns; before `started`, and from the second on, the process
 /// ends at once with the code 128 + the signal's number, as shells expect.
 class Signals {
  public:
   Signals() {
-    ::pthread_sigmask(SIG_BLOCK, &watched(), &before_);
+    if (::pipe2(pipe_, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+    write_end() = pipe_[1];
+    struct sigaction action = {};
+    action.sa_handler = [](int signal) {
+      const int error = errno;
+      const auto byte = static_cast<unsigned char>(signal);
+      [[maybe_unused]] const auto written = ::write(write_end(), &byte, 1);
+      errno = error;
+    };
+    action.sa_flags = SA_RESTART;
+    for (std::size_t i = 0; i < std::size(taken); ++i) ::sigaction(taken[i], &action, &before_[i]);
     std::signal(SIGPIPE, SIG_IGN);
     thread_ = std::thread([this] { watch(); });
   }
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
   ~Signals() {
-    ending_ = true;
-    ::pthread_kill(thread_.native_handle(), SIGTERM);
+    for (std::size_t i = 0; i < std::size(taken); ++i) ::sigaction(taken[i], &before_[i], nullptr);
+    write_end() = -1;
+    const unsigned char end = 0;
+    [[maybe_unused]] const auto written = ::write(pipe_[1], &end, 1);
     thread_.join();
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    ::close(pipe_[0]);
+    ::close(pipe_[1]);
   }
 
   /// From now on there is something to shut down.
@@ -55,22 +72,19 @@ class Signals {
   }
 
  private:
-  [[nodiscard]] static const sigset_t& watched() noexcept {
-    static const sigset_t set = [] {
-      sigset_t made;
-      ::sigemptyset(&made);
-      ::sigaddset(&made, SIGINT);
-      ::sigaddset(&made, SIGTERM);
-      return made;
-    }();
-    return set;
+  static constexpr int taken[] = {SIGINT, SIGTERM};
+
+  [[nodiscard]] static std::atomic<int>& write_end() noexcept {
+    static std::atomic<int> descriptor = -1;
+    return descriptor;
   }
 
   void watch() {
     for (bool first = true;; first = false) {
-      int signal = 0;
-      if (::sigwait(&watched(), &signal) != 0) continue;
-      if (ending_) return;
+      unsigned char signal = 0;
+      while (::read(pipe_[0], &signal, 1) < 0 && errno == EINTR) {
+      }
+      if (signal == 0) return;
       info("Caught signal " + std::to_string(signal) + " (" + ::strsignal(signal) + "), shutting down");
       if (!first || !started_) std::_Exit(128 + signal);
       const std::lock_guard lock(mutex_);
@@ -79,9 +93,9 @@ class Signals {
     }
   }
 
-  sigset_t before_{};
+  int pipe_[2] = {-1, -1};
+  struct sigaction before_[std::size(taken)] = {};
   std::atomic<bool> started_{false};
-  std::atomic<bool> ending_{false};
   std::mutex mutex_;
   std::condition_variable asked_;
   int signal_ = 0;
