@@ -1,0 +1,245 @@
+// LocalNode: what a node of the DHT knows and holds, and every decision about records and neighbours.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "skep/codec/dht_messages.hpp"
+#include "skep/codec/msgpack.hpp"
+#include "skep/core/bytes.hpp"
+#include "skep/core/error.hpp"
+#include "skep/core/result.hpp"
+#include "skep/core/time.hpp"
+#include "skep/dht/blacklist.hpp"
+#include "skep/dht/options.hpp"
+#include "skep/dht/record.hpp"
+#include "skep/dht/storage.hpp"
+#include "skep/dht/traversal.hpp"
+#include "skep/dht/validator.hpp"
+#include "skep/kademlia/routing_table.hpp"
+#include "skep/p2p/peer_id.hpp"
+
+namespace skep::inline v0::dht {
+
+/// A record on its way: the key, the tag that says what the value is, and the value's bytes.
+struct StoreEntry {
+  DHTID key;
+  Bytes tag;  ///< c0: a regular value; empty: a whole dictionary; else the MessagePack bytes of the subkey
+  Bytes value;
+  WallTime expiration;
+};
+[[nodiscard]] inline const Bytes& regular_tag() {
+  static const Bytes tag{0xc0};
+  return tag;
+}
+
+/// What a node answered about a key.
+struct FindAnswer {
+  std::optional<Record> record;
+  std::vector<NodeEntry> nearest;
+  bool sound = true;  ///< false: it gave something that can be no record
+};
+
+/// The tables of a node and what it decides by them. Pure: no network, time is an argument, bytes of others do not
+/// throw.
+template <RecordValidator V>
+class LocalNode {
+ public:
+  static constexpr std::size_t max_neighbours = 64;              // taken from one answer about one key
+  static constexpr std::size_t answer_budget = 3 * 1024 * 1024;  // bytes of one message; a unary call takes 4 MiB
+
+  LocalNode(DHTID node_id, p2p::PeerId peer, NodeOptions chosen, V validate)
+      : id(node_id),
+        self(std::move(peer)),
+        options(std::move(chosen)),
+        validator(std::move(validate)),
+        table(id, {options.bucket_size, options.depth_modulo, options.bucket_size}),
+        storage(options.storage),
+        cache(cache_limits(options)),
+        blacklist({.base = options.blacklist_time, .backoff_rate = options.backoff_rate}) {}
+
+  /// How this node introduces itself; a client does not.
+  [[nodiscard]] codec::NodeInfo info() const {
+    return options.client_mode ? codec::NodeInfo{} : codec::NodeInfo{to_bytes(id.bytes())};
+  }
+
+  /// Keeps a record that somebody, or this node itself, wants kept here. @return whether it did
+  bool keep(StoreEntry entry, bool in_cache, WallTime now) {
+    Storage& to = in_cache ? cache : storage;
+    if (entry.tag.empty()) {
+      const auto dictionary = Dictionary::decode(entry.value);
+      if (!dictionary) return false;
+      for (const auto& [subkey, item] : dictionary->items()) {
+        if (!validator.validate({entry.key, subkey, item.value, item.expiration})) return false;
+      }
+      return to.store(entry.key, *dictionary, now) == StoreOutcome::accepted;
+    }
+    if (!validator.validate({entry.key, entry.tag, entry.value, entry.expiration})) return false;
+    Item item{std::move(entry.value), entry.expiration};
+    if (entry.tag == regular_tag()) return to.store(entry.key, std::move(item), now) == StoreOutcome::accepted;
+    auto subkey = canonical_subkey(entry.tag);
+    if (!subkey || *subkey == regular_tag()) return false;
+    return to.store_subkey(entry.key, *std::move(subkey), std::move(item), now) == StoreOutcome::accepted;
+  }
+
+  /// Answers a store request. @return errc::malformed when its lists differ in length
+  [[nodiscard]] Result<codec::StoreResponse> answer(codec::StoreRequest request, WallTime now) {
+    const std::size_t count = request.keys.size();
+    if (request.subkeys.size() != count || request.values.size() != count || request.in_cache.size() != count ||
+        request.expiration_times.size() != count) {
+      return errc::malformed;
+    }
+    codec::StoreResponse response;
+    response.peer = info();
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto key = DHTID::from_bytes(request.keys[i]);
+      response.store_ok.push_back(
+          key &&
+          keep({*key, std::move(request.subkeys[i]), std::move(request.values[i]), {request.expiration_times[i]}},
+               request.in_cache[i], now));
+    }
+    return response;
+  }
+
+  /// Answers a find request: for each key the record, if it is here, and always the nearest nodes but the one who asks.
+  /// @return the response's bytes; errc::malformed for a key that is no id
+  [[nodiscard]] Result<Bytes> answer(const codec::FindRequest& request, WallTime now) {
+    const auto sender = id_in(request.peer);
+    Bytes out;
+    codec::MessageWriter writer(out);
+    for (const Bytes& bytes : request.keys) {
+      const auto key = DHTID::from_bytes(bytes);
+      if (!key) return errc::malformed;
+      writer.message(2, [&](codec::MessageWriter& result) {
+        if (out.size() < answer_budget) write_record(result, *key, now);
+        write_nearest(result, *key, sender);
+      });
+    }
+    writer.message(3, [&](codec::MessageWriter& peer) { info().write(peer); });
+    return out;
+  }
+
+  /// What to believe of another node's answer about a key: records that are valid, readable and not over; neighbours
+  /// that are neither this node nor banned.
+  [[nodiscard]] FindAnswer believe(const DHTID& key, const codec::FindResult& result, WallTime now, SteadyTime steady) {
+    FindAnswer answer;
+    answer.sound = read_record(key, result, now, answer.record);
+    const std::size_t count = std::min(result.nearest_node_ids.size(), result.nearest_peer_ids.size());
+    for (std::size_t i = 0; i < std::min(count, max_neighbours); ++i) {
+      const auto node_id = DHTID::from_bytes(result.nearest_node_ids[i]);
+      auto peer = p2p::PeerId::from_bytes(result.nearest_peer_ids[i]);
+      if (!node_id || !peer || *node_id == id || *peer == self || blacklist.banned(*peer, steady)) continue;
+      answer.nearest.push_back({*node_id, *std::move(peer)});
+    }
+    return answer;
+  }
+
+  /// The records for which a newcomer is now responsible, if this node is the nearest of those that had them.
+  [[nodiscard]] std::vector<StoreEntry> records_for(const DHTID& newcomer, WallTime now) {
+    std::vector<StoreEntry> records;
+    storage.for_each(now, [&](const DHTID& key, const Record& record) {
+      const auto near = table.nearest(key, options.num_replicas, newcomer);
+      const bool wanted =
+          near.empty() || ((newcomer ^ key) < (near.back().id ^ key) && (id ^ key) < (near.front().id ^ key));
+      if (!wanted) return;
+      if (const Item* const item = record.value()) {
+        records.push_back({key, regular_tag(), item->value, item->expiration});
+      } else {
+        records.push_back({key, {}, record.dictionary()->encode(now), record.expiration()});
+      }
+    });
+    return records;
+  }
+
+  /// The id in an introduction, or nothing for a client or for what is no id.
+  [[nodiscard]] static std::optional<DHTID> id_in(const codec::NodeInfo& info) {
+    if (info.node_id.empty()) return std::nullopt;
+    const auto read = DHTID::from_bytes(info.node_id);
+    return read ? std::optional(*read) : std::nullopt;
+  }
+
+  DHTID id;
+  p2p::PeerId self;
+  NodeOptions options;
+  V validator;
+  kademlia::RoutingTable<DHTID, p2p::PeerId> table;
+  Storage storage;
+  Storage cache;
+  Blacklist blacklist;
+
+ private:
+  static StorageLimits cache_limits(const NodeOptions& options) {
+    StorageLimits limits = options.storage;
+    limits.records = options.cache_size;
+    return limits;
+  }
+
+  /// @return false when it can be no record
+  bool read_record(const DHTID& key, const codec::FindResult& result, WallTime now, std::optional<Record>& record) {
+    using codec::FindResultType;
+    if (result.type == FindResultType::not_found) return true;
+    if (result.type == FindResultType::found_regular) {
+      if (!std::isfinite(result.expiration_time)) return false;
+      Item item{result.value, {result.expiration_time}};
+      if (!believable(key, regular_tag(), item)) return false;
+      if (now < item.expiration) record = Record(std::move(item));
+      return true;
+    }
+    const auto dictionary = Dictionary::decode(result.value);
+    if (!dictionary) return false;
+    Dictionary sound;
+    bool all = true;
+    for (const auto& [subkey, item] : dictionary->items()) {
+      if (item.expiration <= now) continue;
+      if (!believable(key, subkey, item)) {
+        all = false;
+      } else {
+        sound.store(subkey, item);
+      }
+    }
+    if (!sound.empty()) record = Record(std::move(sound));
+    return all;
+  }
+  bool believable(const DHTID& key, BytesView subkey, const Item& item) {
+    const RecordView view{key, subkey, item.value, item.expiration};
+    return validator.validate(view) && msgpack::decode(validator.strip(view, item.value)).has_value();
+  }
+
+  void write_record(codec::MessageWriter& to, const DHTID& key, WallTime now) {
+    const Record* record = storage.find(key, now);
+    std::optional<Record> both;
+    if (const Record* const cached = cache.find(key, now)) {
+      if (record && record->dictionary() && cached->dictionary()) {
+        both = *record;
+        both->merge(*cached);
+        record = &*both;
+      } else if (!record || record->expiration() < cached->expiration()) {
+        record = cached;
+      }
+    }
+    if (!record) return;
+    const Item* const item = record->value();
+    const Bytes dictionary = item ? Bytes() : record->dictionary()->encode(now);
+    to.varint(1, static_cast<std::uint64_t>(item ? codec::FindResultType::found_regular
+                                                 : codec::FindResultType::found_dictionary));
+    to.bytes_unless_default(2, item ? item->value : dictionary);
+    to.real_unless_default(3, record->expiration().seconds);
+  }
+
+  void write_nearest(codec::MessageWriter& to, const DHTID& key, const std::optional<DHTID>& except) {
+    std::vector<const NodeEntry*> nearest;
+    table.visit_nearest(key, [&](const NodeEntry& node) {
+      if (node.id != except) nearest.push_back(&node);
+      return nearest.size() < options.bucket_size;
+    });
+    for (const NodeEntry* node : nearest) to.bytes(4, node->id.bytes());
+    for (const NodeEntry* node : nearest) to.bytes(5, node->contact.bytes());
+  }
+};
+
+}  // namespace skep::inline v0::dht

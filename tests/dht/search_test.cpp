@@ -1,0 +1,48 @@
+#include "skep/dht/search.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include "dht/swarm.hpp"
+#include "skep/dht/node.hpp"
+#include "skep/sim/network.hpp"
+
+using namespace skep;
+using skep_test::Swarm;
+
+TEST_CASE("find_nearest is exact and ordered") {
+  Swarm swarm(100);
+  for (int round = 0; round < 20; ++round) {
+    const auto target = dht::DHTID::random(swarm.world.random());
+    std::vector<dht::DHTID> expected;
+    for (const auto& node : swarm.nodes) expected.push_back(node.id());
+    std::sort(expected.begin(), expected.end(),
+              [&](const auto& a, const auto& b) { return (a ^ target) < (b ^ target); });
+    expected.resize(8);
+    std::vector<dht::DHTID> found;
+    for (const auto& node : swarm.run(swarm.any().find_nearest(target, {.k_nearest = 8}))) found.push_back(node.id);
+    CHECK(found == expected);
+  }
+}
+
+TEST_CASE("a search ends at its time, whatever is found by then") {
+  Swarm swarm(8);
+  for (std::size_t i = 1; i < 8; ++i) swarm.kill(swarm.nodes[i]);
+  const auto start = swarm.world.time().now();
+  const auto found = swarm.run(swarm.nodes[0].find_nearest(dht::key_id("x"), {.timeout = 200ms}));
+  CHECK(swarm.world.time().now() - start == 200ms);
+  CHECK_FALSE(found.empty());
+}
+
+TEST_CASE("A3.1 no more nodes than were asked for, this one included only where it is near") {
+  Swarm swarm(30);
+  const auto& self = swarm.nodes[4];
+  const auto near = swarm.run(self.find_nearest(self.id(), {.k_nearest = 3}));
+  REQUIRE(near.size() == 3);
+  CHECK(near[0].id == self.id());
+  CHECK(near[0].contact == self.peer_id());
+  const auto others = swarm.run(self.find_nearest(self.id(), {.k_nearest = 3, .exclude_self = true}));
+  REQUIRE(others.size() == 3);
+  CHECK(others[0].id == near[1].id);
+}
