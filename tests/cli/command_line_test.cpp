@@ -71,13 +71,21 @@ TEST_CASE("values, with and without an equals sign, lists of any length, switche
   CHECK(empty.flags->quiet);
 }
 
+TEST_CASE("a flag given twice: the last one holds; a negative number is a value, not a flag") {
+  const auto parsed = parse({"--num_experts", "3", "--num_experts", "4"});
+  REQUIRE(parsed.flags);
+  CHECK(parsed.flags->number == 4);
+  CHECK(refusal({"--num_experts", "-1"}) == "tool: --num_experts: \"-1\" is not a whole number of 1 or more");
+  CHECK(refusal({"--num_experts="}).starts_with("tool: --num_experts: "));
+}
+
 TEST_CASE("the help is no error, grouped, with defaults") {
   const auto parsed = parse({"--num_experts", "3", "--help"});
   CHECK_FALSE(parsed.flags);
   CHECK(parsed.exit_code == exit_ok);
   CHECK(parsed.text.find("First:") < parsed.text.find("--num_experts N"));
   CHECK(parsed.text.find("--num_experts N") < parsed.text.find("Second:"));
-  CHECK(parsed.text.find("--optimizer NAME=adam") != std::string::npos);
+  CHECK(parsed.text.find("a name (default: adam)") != std::string::npos);
 }
 
 TEST_CASE("every mistake is one line that names the flag, with exit code 2") {

@@ -5,6 +5,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -62,6 +64,19 @@ namespace detail {
   return row.back();
 }
 
+/// " (default: 30)"; nothing for a value that is empty.
+template <class T>
+[[nodiscard]] std::string default_note(const T& value) {
+  std::string text;
+  if constexpr (std::is_same_v<T, std::string>) {
+    text = value;
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    char digits[32];
+    text.assign(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+  }
+  return text.empty() ? text : " (default: " + text + ")";
+}
+
 }  // namespace detail
 
 /// A command's flags, declared one by one and then read all together, from the command line and, where that is silent,
@@ -81,18 +96,15 @@ class CommandLine {
   template <class T>
   void value(const std::string& group, const std::string& flag, const std::string& type, T& value, Check check,
              const std::string& help) {
-    auto* const option = app_.add_option(flag, value, help);
-    if constexpr (requires { value = T(1); } && !requires { value.has_value(); }) option->capture_default_str();
-    if constexpr (std::is_same_v<T, std::string>) {
-      if (!value.empty()) option->capture_default_str();
-    }
+    auto* const option = app_.add_option(flag, value, help + detail::default_note(value));
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     describe(option, group, type, std::move(check));
   }
   /// A flag with any number of values; without any it counts as not given, as when a script had none to pass.
   void list(const std::string& group, const std::string& flag, const std::string& type,
             std::vector<std::string>& values, Check check, const std::string& help) {
-    auto* const option = app_.add_option(flag, values, help)->expected(-1);
-    if (!values.empty()) option->default_str(values.front());
+    const auto note = detail::default_note(values.empty() ? std::string() : values.front());
+    auto* const option = app_.add_option(flag, values, help + note)->expected(-1);
     describe(option, group, type, std::move(check));
     lists_.insert(flag);
   }

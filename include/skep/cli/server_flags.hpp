@@ -105,7 +105,8 @@ inline void check_together(const ServerFlags& flags) {
   line.list("Experts", "--expert_uids", "UID", flags.expert_uids, detail::check_uid,
             "exactly these uids, instead of --num_experts and --expert_pattern");
   line.value(
-      "Experts", "--expert_cls", "NAME", flags.expert_cls, one_of(expert_classes), "class of the experts: " + [&] {
+      "Experts", "--expert_cls", "NAME", flags.expert_cls, one_of(expert_classes),
+      "class of the experts, one of " + [&] {
         std::string names;
         for (const auto& name : expert_classes) names += (names.empty() ? "" : ", ") + name;
         return names;
@@ -121,12 +122,13 @@ inline void check_together(const ServerFlags& flags) {
   line.value("Compute", "--max_batch_size", "N", flags.max_batch_size, whole_number(1), "most samples in one batch");
   line.value("Compute", "--threads", "N", flags.threads, whole_number(1),
              "threads to compute with; by default the cores divided by the servers running here");
-  line.value("Compute", "--device", "NAME", flags.device, one_of({"cpu"}), "where experts live and compute");
+  line.value("Compute", "--device", "NAME", flags.device, one_of({"cpu"}),
+             "where experts live and compute; only cpu here");
   line.value("Compute", "--num_handlers", "N", flags.num_handlers, whole_number(1),
              "accepted for Hivemind's sake: one thread handles all connections");
 
   line.value("Training", "--optimizer", "NAME", flags.optimizer, one_of({"adam", "sgd", "none"}),
-             "one step for each batch of gradients; none does not train");
+             "adam, sgd or none: one step for each batch of gradients, or no training");
   line.value("Training", "--learning_rate", "X", flags.learning_rate, positive_number(),
              "by default 0.001 for adam, 0.01 for sgd");
 
@@ -134,11 +136,12 @@ inline void check_together(const ServerFlags& flags) {
              "seconds between two declarations of the experts in the DHT");
   line.value("Swarm", "--expiration", "S", flags.expiration, positive_number(),
              "seconds a declaration lives; by default 2 x update_period, at least 3");
-  line.value("Swarm", "--compression", "NAME", flags.compression, one_of({"NONE", "FLOAT16"}), "how tensors travel");
+  line.value("Swarm", "--compression", "NAME", flags.compression, one_of({"NONE", "FLOAT16"}),
+             "how tensors travel: NONE or FLOAT16");
 
   line.value("Reports", "--stats_report_interval", "S", flags.stats_report_interval, positive_number(),
              "seconds between two reports of batches processed; by default none");
-  line.toggle("Reports", "--increase_file_limit", flags.increase_file_limit, "allow 32768 open files");
+  line.toggle("Compute", "--increase_file_limit", flags.increase_file_limit, "allow 32768 open files");
 
   return line.parse<ServerFlags>(std::move(arguments), flags, [&flags] { detail::check_together(flags); });
 }
