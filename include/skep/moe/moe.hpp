@@ -1,0 +1,12 @@
+// Mixture-of-Experts: hosting experts, finding them in the DHT, and calling them with LibTorch's autograd.
+#pragma once
+
+#include "skep/moe/beam_search.hpp"
+#include "skep/moe/client/mixture.hpp"
+#include "skep/moe/client/remote_expert.hpp"
+#include "skep/moe/declare.hpp"
+#include "skep/moe/dht_store.hpp"
+#include "skep/moe/server/layers.hpp"
+#include "skep/moe/server/module_backend.hpp"
+#include "skep/moe/server/server.hpp"
+#include "skep/moe/task_pool.hpp"
