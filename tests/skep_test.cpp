@@ -2,58 +2,8 @@
 
 #include "support/coroutine.hpp"
 
-using namespace std::chrono_literals;
-
-/// A classifier whose middle lives elsewhere: the remote part is a module among others.
-struct NetImpl : torch::nn::Module {
-  explicit NetImpl(skep::dht::DHT& dht)
-      : in(register_module("in", torch::nn::Linear(12, 8))),
-        moe(register_module("moe", skep::moe::RemoteMixtureOfExperts({.in_features = 8,
-                                                                      .grid_size = {2, 2},
-                                                                      .dht = dht,
-                                                                      .uid_prefix = "ffn.",
-                                                                      .k_best = 2,
-                                                                      .forward_timeout = 5s,
-                                                                      .timeout_after_k_min = 1s}))),
-        out(register_module("out", torch::nn::Linear(8, 3))) {}
-
-  torch::Tensor forward(torch::Tensor x) { return out(moe->forward(torch::relu(in(x.flatten(1))))); }
-
-  torch::nn::Linear in;
-  skep::moe::RemoteMixtureOfExperts<> moe;
-  torch::nn::Linear out;
-};
-TORCH_MODULE(Net);
-
-TEST_CASE("a network with a remote mixture learns in a loop as any other") {
-  skep::dht::DHT dht({.host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
-  skep::moe::Server<skep::moe::Ffn> server(
-      dht, {.experts = {{.num_experts = 4, .expert_pattern = "ffn.[0:2].[0:2]", .expert = {.hidden_dim = 8}}}});
-  server.start();
-
-  skep::dht::DHT client({.initial_peers = dht.visible_maddrs(), .client_mode = true});
-  torch::manual_seed(1);
-  Net net(client);
-  CHECK(net->named_parameters().contains("moe.proj.weight"));
-  torch::optim::Adam optimizer(net->parameters(), torch::optim::AdamOptions(1e-2));
-  const auto x = torch::randn({16, 3, 4});
-  const auto target = torch::randint(3, {16}, torch::kLong);
-  double first = 0, last = 0;
-  for (int step = 0; step < 30; ++step) {
-    optimizer.zero_grad();
-    const auto loss = at::nll_loss(net->forward(x).log_softmax(1), target);
-    loss.backward();
-    optimizer.step();
-    last = loss.item<double>();
-    if (step == 0) first = last;
-  }
-  CHECK(last < 0.7 * first);
-  server.shutdown();
-}
-
-TEST_CASE("a mixture over a prefix without experts says so in one sentence") {
-  skep::dht::DHT dht({.host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
-  Net net(dht);
-  CHECK_THROWS_WITH_AS(net->forward(torch::zeros({1, 12})),
-                       doctest::Contains("no expert found under \"ffn.\" on a 2 x 2 grid"), skep::Error);
+TEST_CASE("a program finds everything below the experts with one include, without LibTorch") {
+  using Simulated = skep::dht::Node<skep::sim::Host>;
+  static_assert(skep::p2p::Network<skep::p2p::Host> && skep::p2p::Network<skep::sim::Host>);
+  CHECK(sizeof(Simulated) <= sizeof(void*) * 2);  // a handle
 }

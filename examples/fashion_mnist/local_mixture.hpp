@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "history.hpp"
-#include "skep/moe/moe.hpp"
+#include "skep/moe.hpp"
 #include "training.hpp"
 
 namespace example {

@@ -10,7 +10,7 @@
 
 #include "history.hpp"
 #include "skep/dht.hpp"
-#include "skep/moe/moe.hpp"
+#include "skep/moe.hpp"
 #include "training.hpp"
 
 namespace example {

@@ -1,5 +1,5 @@
-// Everything but the command lines: the DHT, libp2p, experts and mixtures, under their short names.
+// Everything below the experts: libp2p, the DHT and the simulated swarm; no LibTorch.
 #pragma once
 
 #include "skep/dht.hpp"
-#include "skep/moe/moe.hpp"
+#include "skep/sim/network.hpp"

@@ -1,6 +1,7 @@
-// Mixture-of-Experts: hosting experts, finding them in the DHT, and calling them with LibTorch's autograd.
+// Everything a program may include but the command lines: hosting experts, finding them, training through them.
 #pragma once
 
+#include "skep/dht.hpp"
 #include "skep/moe/beam_search.hpp"
 #include "skep/moe/client/mixture.hpp"
 #include "skep/moe/client/remote_expert.hpp"
