@@ -317,7 +317,8 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     std::vector<Multiaddr> addresses = self->store_.dialable(peer, self->now());
     if (addresses.empty()) co_return;
     job->result = co_await dial_addresses(self, peer, std::move(addresses));
-    if (job->result.connection && !self->find(peer)) self->adopt(*std::exchange(job->result.connection, std::nullopt));
+    // kept even if the peer has come to us meanwhile: it may be using this one
+    if (job->result.connection) self->adopt(*std::exchange(job->result.connection, std::nullopt));
   }
 
   static awaitable<DialResult> dial_addresses(std::shared_ptr<HostState> self, PeerId peer,

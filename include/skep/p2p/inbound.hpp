@@ -67,7 +67,7 @@ class Negotiation final : public StreamMachine, public std::enable_shared_from_t
       input = held_;
     }
     const auto taken = server_.receive(input, answer_, [this](std::string_view name) { return table_.contains(name); });
-    if (!taken) return reset();
+    if (!taken) return refuse();
     const BytesView rest = input.subspan(*taken);
     if (server_.done()) {
       consumed(piece.size() - rest.size());
@@ -88,6 +88,14 @@ class Negotiation final : public StreamMachine, public std::enable_shared_from_t
     write(answer_, rest.empty() ? Urgency::now : Urgency::lazy);
     become(machine);
     if (!rest.empty()) machine->on_data(rest);
+  }
+
+  // A client that had its first bytes ready along with a name that is not known here still hears that it is not.
+  void refuse() {
+    host_->deadlines().cancel(*this);
+    if (answer_.empty()) return reset();
+    write(answer_);
+    leave(Urgency::now);
   }
 
   void on_end() override {

@@ -69,11 +69,26 @@ class Turn : public std::enable_shared_from_this<Turn> {
 
   void schedule() {
     if (active_ || std::exchange(posted_, true)) return;
-    asio::post(executor_, [self = shared_from_this()] {
-      self->posted_ = false;
-      self->run([] {});
-    });
+    asio::post(executor_, Posted(shared_from_this()));
   }
+
+  // A turn that is to come. Destroyed with its context before it came, it takes with it what waited for it.
+  struct Posted {
+    explicit Posted(std::shared_ptr<Turn> of) noexcept : turn(std::move(of)) {}
+    Posted(Posted&&) noexcept = default;
+    Posted& operator=(Posted&&) = delete;
+    ~Posted() {
+      if (!turn) return;
+      const auto ready = std::move(turn->ready_);
+      const auto writers = std::move(turn->writers_);
+    }
+    void operator()() {
+      const auto now = std::move(turn);
+      now->posted_ = false;
+      now->run([] {});
+    }
+    std::shared_ptr<Turn> turn;
+  };
 
   // Runs what is in the list now; what is added meanwhile is left in it.
   void run_all(std::vector<std::shared_ptr<Runnable>>& list) {
