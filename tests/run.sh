@@ -86,16 +86,20 @@ build_and_test() {
 }
 
 step_tests() {
-  skep_configure debug -DSKEP_LIVE_TESTS=ON
+  skep_configure debug -DSKEP_LIVE_TESTS=ON -DSKEP_BUILD_BENCHMARKS=OFF
   build_and_test "$SKEP_BUILD_DIR" .
 }
+# All that does not link LibTorch, and of what does the programs through which foreign bytes reach a tensor.
 step_asan() {
   skep_configure asan -DSKEP_LIVE_TESTS=ON
-  build_and_test "$SKEP_BUILD_DIR" .
+  build_and_test "$SKEP_BUILD_DIR" \
+    '^(core|codec|crypto|async|kademlia|p2p|dht|sim|fuzz)_|^integration_(p2pd|dht_live)_|^moe_(batch.*|beam.*|declare|dht_store|dispatch_plan|penalties|prefix_cache|task_pool|uid|client_dispatch|tensor_tensor_sink|tensor_serialize|server_connection_handler|client_remote_expert)_test$'
 }
+# What has threads, and one program of each floor that runs on them.
 step_tsan() {
   skep_configure tsan -DSKEP_LIVE_TESTS=OFF
-  build_and_test "$SKEP_BUILD_DIR" '^(async|p2p|dht|kademlia|sim)_|^moe_(task_pool|batch.*|server_runtime|server_module_backend)_test$'
+  build_and_test "$SKEP_BUILD_DIR" \
+    '^async_|^(p2p_host|dht_node|dht_dht|sim_network|moe_task_pool|moe_batch_queue|moe_batch_scheduler|moe_server_runtime|moe_server_module_backend)_test$'
 }
 step_headers() {
   skep_configure headers
@@ -125,7 +129,7 @@ step_release() {
   echo "0 passed, 1 failed"
   return 1
 }
-# The tests without LibTorch, and of those with it the ones that hold most of its API.
+# Of each floor the programs that hold most of its code.
 step_gcc() {
   local root=$SKEP_CACHE/trixie
   "$SKEP_ROOT/cmake/second-root.sh" cmake -S /skep -B /build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 \
@@ -133,9 +137,7 @@ step_gcc() {
     >"$SKEP_ROOT/build/gcc.log" 2>&1 || { tail -n 20 "$SKEP_ROOT/build/gcc.log"; return 1; }
   local selected
   mapfile -t selected < <(select_tests "$root/build/tests/index.txt" \
-    '^(core|codec|crypto|async|kademlia|p2p|dht|sim|moe)_' | grep -vE '^moe_(tensor|server|client)_' || true)
-  mapfile -t -O "${#selected[@]}" selected < <(select_tests "$root/build/tests/index.txt" \
-    '^moe_(tensor_serialize|tensor_schema|server_module_backend|server_server|client_remote_expert|client_mixture)_test$')
+    '^(core|async|kademlia|sim|fuzz)_|^codec_(.*messages|msgpack|unary_reader)_test$|^crypto_(aead|ed25519|hash|rsa)_test$|^p2p_(host|identity|multiaddr|noise|peer_routing|peer_store|rpc_stream|unary_call|yamux|upgrade)_test$|^dht_(dht|json|node|protocol|storage)_test$|^moe_(beam_search|declare|task_pool|client_dispatch|tensor_serialize|tensor_schema|server_module_backend|server_server|client_remote_expert|client_mixture)_test$')
   local broken=0
   "$SKEP_ROOT/cmake/second-root.sh" ninja -j "$jobs" -k 0 "${selected[@]}" >"$SKEP_ROOT/build/gcc.log" 2>&1 || broken=1
   grep -E '^FAILED:|error:|undefined reference' "$SKEP_ROOT/build/gcc.log" | head -n 40 || true
