@@ -170,7 +170,6 @@ class StreamCall final : public StreamMachine, public std::enable_shared_from_th
       piece = piece.subspan(*n);
       consumed(*n);
     }
-    if (side_ == Side::callee && input_ended_ && !piece.empty()) return fail(skep::errc::malformed);
     if (inbox_read_ < inbox_.size()) {
       append(inbox_, piece);
       drain_inbox();
@@ -179,6 +178,7 @@ class StreamCall final : public StreamMachine, public std::enable_shared_from_th
     const std::size_t used = parse(piece);
     consumed(used);
     if (used < piece.size()) {
+      if (side_ == Side::callee && input_ended_) return fail(skep::errc::malformed);  // the caller promised silence
       inbox_.assign(piece.begin() + static_cast<std::ptrdiff_t>(used), piece.end());
       inbox_read_ = 0;
     }
@@ -188,11 +188,13 @@ class StreamCall final : public StreamMachine, public std::enable_shared_from_th
     if (inbox_read_ < inbox_.size()) {
       const std::size_t used = parse(BytesView(inbox_).subspan(inbox_read_));
       inbox_read_ += used;
+      consumed(used);
       if (inbox_read_ == inbox_.size()) {
         inbox_.clear();
         inbox_read_ = 0;
+      } else if (side_ == Side::callee && input_ended_) {
+        return fail(skep::errc::malformed);
       }
-      consumed(used);
     }
     settle();
   }
