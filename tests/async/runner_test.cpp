@@ -143,11 +143,13 @@ TEST_CASE("an exception out of a handler is logged and the thread goes on") {
 
 TEST_CASE("a runner destroyed on its own thread does not wait for itself") {
   auto runner = std::make_unique<Runner>();
-  std::promise<void> done;
+  std::promise<void> posted, done;
   asio::post(runner->executor(), [&] {
+    posted.get_future().wait();  // or the io_context would go while it is still being posted to
     runner.reset();
     done.set_value();
   });
+  posted.set_value();
   done.get_future().wait();
 }
 
