@@ -96,3 +96,17 @@ TEST_CASE("A2.4 the swarm becomes known while joining") {
   const Node& node = swarm.add();
   CHECK(node.peer_count() >= 20);
 }
+
+TEST_CASE("a node that lost everybody finds back through its initial peers") {
+  Swarm swarm(2);
+  Node& first = swarm.nodes[0];
+  Node& second = swarm.nodes[1];
+  swarm.kill(first);
+  CHECK_FALSE(swarm.run(second.get("k")));
+  swarm.world.time().run_for(10s);
+  CHECK(second.peer_count() == 0);
+  swarm.world.revive(first.peer_id());
+  CHECK(swarm.run(first.store("k", 1, swarm.in(60))));
+  CHECK(swarm.run(second.get("k")));
+  CHECK(second.peer_count() == 1);
+}

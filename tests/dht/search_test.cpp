@@ -46,3 +46,10 @@ TEST_CASE("A3.1 no more nodes than were asked for, this one included only where 
   REQUIRE(others.size() == 3);
   CHECK(others[0].id == near[1].id);
 }
+
+TEST_CASE("when all nodes that are known are banned they are asked all the same") {
+  Swarm swarm(3);
+  auto& node = swarm.nodes[0];
+  for (const auto& other : swarm.nodes) node.protocol().blacklist.failed(other.peer_id(), node.network().steady_now());
+  CHECK(swarm.run(node.find_nearest(dht::key_id("x"))).size() == 3);
+}

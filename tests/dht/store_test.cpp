@@ -109,3 +109,11 @@ TEST_CASE("J3 few calls: at 16 nodes a store costs at most 6 finds and a get abo
     MESSAGE(size << " nodes: " << per_store << " finds a store, " << per_get << " finds a get");
   }
 }
+
+TEST_CASE("a value that no message can carry is refused here, and no node is blamed for it") {
+  Swarm swarm(4);
+  CHECK_THROWS_AS(swarm.run(swarm.nodes[0].store("k", Bytes(5'000'000), swarm.in(60))), Error);
+  CHECK(swarm.nodes[0].peer_count() == 3);
+  const auto refused = swarm.run(swarm.nodes[0].store("k", Bytes(2'000'000), swarm.in(60)));
+  CHECK(refused.rejected == 4);  // longer than these nodes keep
+}

@@ -14,7 +14,7 @@ namespace skep::inline v0::dht {
 struct BlacklistOptions {
   Duration base = 5s;       ///< the first ban; zero bans nobody
   double backoff_rate = 2;  ///< of each further ban
-  Duration longest = 10min;
+  Duration longest = 1min;
   std::size_t capacity = 4096;  ///< peers remembered; the one whose ban ends first is forgotten
 };
 

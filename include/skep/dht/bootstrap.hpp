@@ -108,4 +108,22 @@ awaitable<void> greet_all(std::shared_ptr<State> state, SteadyTime start, Steady
   log(LogLevel::warning, "dht", sentence);
 }
 
+/// Introduces the node again when it has lost everybody it knew, as after an outage of its own network: asks the
+/// initial peers, at most every few seconds, and waits for the first of them.
+template <class State>
+awaitable<void> rejoin_if_alone(std::shared_ptr<State> state) {
+  if (state->table.size() > 0 || state->options.initial_peers.empty()) co_return;
+  const SteadyTime now = state->net.steady_now();
+  if (now < state->next_rejoin) co_return;
+  state->next_rejoin = now + state->options.wait_timeout;
+  const auto answered = std::make_shared<Event>(state->net.executor());
+  for (const auto& peer : state->options.initial_peers) {
+    state->children.spawn([state, peer, answered]() -> awaitable<void> {
+      (void)co_await State::call_ping(state, peer, false);
+      answered->set();
+    });
+  }
+  co_await wait_until(state->net, *answered, now + state->options.wait_timeout);
+}
+
 }  // namespace skep::inline v0::dht::detail

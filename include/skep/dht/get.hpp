@@ -89,6 +89,7 @@ awaitable<std::vector<std::optional<Found>>> get_all(std::shared_ptr<State> self
     return !options.latest && known.record && (known.record->value() || known.replicas >= quorum);
   };
 
+  co_await rejoin_if_alone(self);
   const WallTime now = self->net.wall_now();
   const std::size_t parallelism = options.latest ? self->options.num_workers : 1;
   Traversal traversal = start_traversal(*self, targets, self->options.search_width, parallelism);

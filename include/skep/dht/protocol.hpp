@@ -154,6 +154,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
   N net;
   AnswerTimes answer_times;
   Scope children;
+  SteadyTime next_rejoin{};  // not before this are the initial peers asked again
   bool closed = false;
 
  private:

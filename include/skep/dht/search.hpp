@@ -10,6 +10,7 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/bootstrap.hpp"
 #include "skep/dht/drive.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/dht/local_node.hpp"
@@ -19,7 +20,7 @@
 
 namespace skep::inline v0::dht::detail {
 
-/// A traversal that starts at the nearest nodes of the routing table, without those that are banned.
+/// A traversal that starts at the nearest nodes of the routing table; without those that are banned, unless all are.
 template <class State>
 Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::size_t width, std::size_t parallelism) {
   TraversalOptions options;
@@ -30,7 +31,8 @@ Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::s
   Traversal traversal(targets, self.id, options);
   for (std::size_t key = 0; key < targets.size(); ++key) {
     auto nearest = self.table.nearest(targets[key], self.options.bucket_size);
-    std::erase_if(nearest, [&](const NodeEntry& node) { return self.banned(node.contact); });
+    const auto banned = [&](const NodeEntry& node) { return self.banned(node.contact); };
+    if (!std::all_of(nearest.begin(), nearest.end(), banned)) std::erase_if(nearest, banned);
     traversal.add(key, nearest);
   }
   return traversal;
@@ -57,6 +59,7 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
 /// The nodes nearest to an id.
 template <class State>
 awaitable<std::vector<NodeEntry>> search(std::shared_ptr<State> self, DHTID target, FindOptions options) {
+  co_await rejoin_if_alone(self);
   Traversal traversal = start_traversal(*self, {target}, options.k_nearest, self->options.num_workers);
   const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
   co_await run_finds(self, traversal, deadline, [](std::size_t, Record) {});

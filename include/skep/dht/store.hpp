@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,11 @@ StoreEntry entry_of(State& self, const StoreItem& item) {
     throw Error(errc::invalid_argument, "nil cannot be a subkey of a DHT record");
   }
   entry.value = self.validator.sign({entry.key, entry.tag, entry.value, entry.expiration});
+  if (entry.value.size() > State::answer_budget) {
+    throw Error(errc::limit_exceeded, "a value of " + std::to_string(entry.value.size()) +
+                                          " bytes is too long for a DHT record, of which nodes send at most " +
+                                          std::to_string(State::answer_budget));
+  }
   return entry;
 }
 
@@ -93,6 +99,8 @@ awaitable<std::vector<StoreResult>> store_all(std::shared_ptr<State> self, std::
     }
     items_of[place->second].push_back(i);
   }
+
+  co_await rejoin_if_alone(self);
 
   // First who the nearest nodes are, for all keys together, then the records to all of them.
   const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
