@@ -1,4 +1,5 @@
-// CO_TEST_CASE: a test case whose body is a coroutine on an io_context of its own; it fails when the body throws or is stuck.
+// CO_TEST_CASE: a test case whose body is a coroutine on an io_context of its own; it fails when the body throws or is
+// stuck.
 #pragma once
 
 #include <asio/co_spawn.hpp>
@@ -33,8 +34,8 @@ inline void run(awaitable<void> body) {
 
 }  // namespace skep::test
 
-#define SKEP_CO_TEST_IMPL(function, name)          \
-  static ::skep::awaitable<void> function();       \
+#define SKEP_CO_TEST_IMPL(function, name)            \
+  static ::skep::awaitable<void> function();         \
   TEST_CASE(name) { ::skep::test::run(function()); } \
   static ::skep::awaitable<void> function()
 #define CO_TEST_CASE(name) SKEP_CO_TEST_IMPL(DOCTEST_ANONYMOUS(co_test_), name)
