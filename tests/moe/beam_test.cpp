@@ -46,10 +46,9 @@ TEST_CASE("B6.6 two dimensions: the sums of scores decide, only the beam's prefi
   for (int i = 0; i < 8; ++i) {
     for (int j = 0; j < 8; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
   }
-  const ExpertChoice choice = search(table, {.prefix = "ffn.",
-                                             .grid = {8, 8},
-                                             .scores = {0, 1, 2, 3, 4, 5, 6, 7, 0, 10, 20, 30, 40, 50, 60, 70},
-                                             .beam_size = 3});
+  const ExpertChoice choice = search(
+      table,
+      {.grid = {"ffn.", {8, 8}}, .scores = {0, 1, 2, 3, 4, 5, 6, 7, 0, 10, 20, 30, 40, 50, 60, 70}, .beam_size = 3});
   CHECK(uids(choice, 0) == Uids{"ffn.7.7", "ffn.6.7", "ffn.5.7"});
   CHECK(std::vector(choice.scores) == std::vector<float>{77, 76, 75});
   CHECK(choice.experts.at(choice.row(0)[0]).peer_id == peer(1));
@@ -64,7 +63,7 @@ TEST_CASE("B6.19 first-dimension misses and the beam are looked up, then at most
   }
   std::vector<float> scores;
   for (int i = 0; i < 32 * 2 + 2; ++i) scores.push_back(static_cast<float>(i % 32));
-  const ExpertChoice choice = search(table, {.prefix = "e.", .grid = {32, 32, 2}, .scores = scores, .beam_size = 4});
+  const ExpertChoice choice = search(table, {.grid = {"e.", {32, 32, 2}}, .scores = scores, .beam_size = 4});
   CHECK(uids(choice, 0).front() == "e.30.31.1");
   int first = 0;
   int second = 0;
@@ -82,7 +81,7 @@ TEST_CASE("num_workers looks ahead in the first dimension and changes nothing el
   table.declare("e.1.0");
   std::vector<float> scores(65, 0);
   for (std::size_t i = 0; i < 64; ++i) scores[i] = static_cast<float>(i);
-  const BeamQuery query{.prefix = "e.", .grid = {64, 1}, .scores = scores, .beam_size = 1};
+  const BeamQuery query{.grid = {"e.", {64, 1}}, .scores = scores, .beam_size = 1};
   Table patient = table;
   CHECK(uids(search(patient, query), 0) == Uids{"e.1.0"});
   CHECK(patient.calls == 63);
@@ -99,7 +98,7 @@ TEST_CASE("a batch looks every prefix up once") {
     for (int j = 0; j < 16; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
   }
   Random random(5);
-  BeamQuery query{.prefix = "ffn.", .grid = {16, 16}, .rows = 200, .beam_size = 4};
+  BeamQuery query{.grid = {"ffn.", {16, 16}}, .rows = 200, .beam_size = 4};
   for (std::size_t i = 0; i < query.rows * 32; ++i) query.scores.push_back(static_cast<float>(random.unit()));
   const ExpertChoice choice = search(table, query);
   REQUIRE(choice.rows() == 200);
@@ -109,7 +108,7 @@ TEST_CASE("a batch looks every prefix up once") {
   std::set<std::string> unique;
   for (const auto& expert : choice.experts) CHECK(unique.insert(expert.uid).second);
   for (std::size_t row = 0; row < choice.rows(); ++row) {  // each row as if searched alone
-    BeamQuery alone{.prefix = "ffn.", .grid = {16, 16}, .beam_size = 4};
+    BeamQuery alone{.grid = {"ffn.", {16, 16}}, .beam_size = 4};
     alone.scores.assign(query.scores.begin() + static_cast<std::ptrdiff_t>(row * 32),
                         query.scores.begin() + static_cast<std::ptrdiff_t>(row * 32 + 32));
     CHECK(uids(choice, row) == uids(search(table, alone), 0));
@@ -121,7 +120,7 @@ TEST_CASE("one dimension: flat experts") {
   table.declare("expert.3");
   table.declare("expert.10");
   table.declare("expert.2.7");  // two coordinates: not an expert of this grid
-  const BeamQuery query{.prefix = "expert.", .grid = {16}, .scores = std::vector<float>(16, 1.0F), .beam_size = 4};
+  const BeamQuery query{.grid = {"expert.", {16}}, .scores = std::vector<float>(16, 1.0F), .beam_size = 4};
   CHECK(uids(search(table, query), 0) == Uids{"expert.10", "expert.3"});  // equal scores: by uid
 }
 
@@ -131,10 +130,10 @@ TEST_CASE("B6.7 a prefix that contains coordinates searches the grid below it") 
     table.declare("ffn.1." + std::to_string(i));
     for (int j = 0; j < 4; ++j) table.declare("deep.1." + std::to_string(i) + "." + std::to_string(j));
   }
-  CHECK(uids(search(table, {.prefix = "ffn.1.", .grid = {4}, .scores = {1, 4, 3, 2}, .beam_size = 2}), 0) ==
+  CHECK(uids(search(table, {.grid = {"ffn.1.", {4}}, .scores = {1, 4, 3, 2}, .beam_size = 2}), 0) ==
         Uids{"ffn.1.1", "ffn.1.2"});
-  CHECK(uids(search(table, {.prefix = "deep.1.", .grid = {4, 4}, .scores = {1, 4, 3, 2, 0, 9, 0, 7}, .beam_size = 2}),
-             0) == Uids{"deep.1.1.1", "deep.1.2.1"});
+  CHECK(uids(search(table, {.grid = {"deep.1.", {4, 4}}, .scores = {1, 4, 3, 2, 0, 9, 0, 7}, .beam_size = 2}), 0) ==
+        Uids{"deep.1.1.1", "deep.1.2.1"});
 }
 
 TEST_CASE("B6.7 experts outside the grid are not chosen") {
@@ -144,15 +143,14 @@ TEST_CASE("B6.7 experts outside the grid are not chosen") {
   table.declare("ffn.1.1.1");
   table.declare("ffn.2");
   table.declare("ffn.3.1");
-  const BeamQuery query{.prefix = "ffn.", .grid = {4, 4}, .scores = std::vector<float>(8, 1.0F), .beam_size = 8};
+  const BeamQuery query{.grid = {"ffn.", {4, 4}}, .scores = std::vector<float>(8, 1.0F), .beam_size = 8};
   CHECK(uids(search(table, query), 0) == Uids{"ffn.3.1"});
 }
 
 TEST_CASE("B6.16 an empty grid gives an empty list in any number of dimensions") {
   for (std::size_t dimensions = 1; dimensions <= 5; ++dimensions) {
     Table table;
-    const BeamQuery query{.prefix = "ffn.",
-                          .grid = std::vector<int>(dimensions, 3),
+    const BeamQuery query{.grid = {"ffn.", std::vector<int>(dimensions, 3)},
                           .scores = std::vector<float>(2 * 3 * dimensions, 1.0F),
                           .rows = 2,
                           .beam_size = 4};
@@ -163,7 +161,7 @@ TEST_CASE("B6.16 an empty grid gives an empty list in any number of dimensions")
     CHECK(choice.row(1).empty());
   }
   Table table;
-  CHECK(search(table, {.prefix = "ffn.", .grid = {3}, .rows = 0}).rows() == 0);
+  CHECK(search(table, {.grid = {"ffn.", {3}}, .rows = 0}).rows() == 0);
 }
 
 TEST_CASE("B6.8 an example at a shorter prefix is a candidate, B6.18 unless the search found it gone") {
@@ -171,7 +169,7 @@ TEST_CASE("B6.8 an example at a shorter prefix is a candidate, B6.18 unless the 
   table.declare("e.0.0.0");
   table.declare("e.0.1.1");
   // beam 1 follows e.0.1.; the example of e.0. at 0 is still the better expert
-  const BeamQuery query{.prefix = "e.", .grid = {1, 2, 2}, .scores = {0, 1, 2, 9, 0}, .beam_size = 1};
+  const BeamQuery query{.grid = {"e.", {1, 2, 2}}, .scores = {0, 1, 2, 9, 0}, .beam_size = 1};
   CHECK(uids(search(table, query), 0) == Uids{"e.0.0.0"});
 
   Table stale = table;
@@ -191,9 +189,9 @@ TEST_CASE("skipped experts leave their place to the next best") {
       table.declare("ffn." + std::to_string(i) + "." + std::to_string(j), peer(static_cast<std::uint8_t>(i)));
     }
   }
-  BeamQuery query{.prefix = "ffn.", .grid = {4, 4}, .scores = {4, 3, 2, 1, 0, 0, 0, 9}, .beam_size = 2};
+  BeamQuery query{.grid = {"ffn.", {4, 4}}, .scores = {4, 3, 2, 1, 0, 0, 0, 9}, .beam_size = 2};
   CHECK(uids(search(table, query), 0) == Uids{"ffn.0.3", "ffn.1.3"});
-  query.skip = [](const moe::ExpertInfo& expert) { return expert.peer_id == peer(0); };
+  query.grid.skip = [](const moe::ExpertInfo& expert) { return expert.peer_id == peer(0); };
   CHECK(uids(search(table, query), 0) == Uids{"ffn.1.3", "ffn.2.3"});
 }
 
@@ -203,7 +201,7 @@ TEST_CASE("scores that are not numbers come last and break nothing") {
   std::vector<float> scores(64, std::nanf(""));
   scores[7] = 1;
   scores[8] = -std::numeric_limits<float>::infinity();
-  const auto found = uids(search(table, {.prefix = "ffn.", .grid = {64}, .scores = scores, .beam_size = 3}), 0);
+  const auto found = uids(search(table, {.grid = {"ffn.", {64}}, .scores = scores, .beam_size = 3}), 0);
   CHECK(found == Uids{"ffn.7", "ffn.0", "ffn.1"});
 }
 
@@ -215,7 +213,7 @@ TEST_CASE("known prefixes are not asked for, as long as they are fresh") {
   cache.add({{"ffn.0.", {std::make_shared<const moe::Successors>("ffn.0.", table.records["ffn.0."]), SteadyTime{10s}}},
              {"ffn.1.", {nullptr, SteadyTime{10s}}}},
             SteadyTime{0s});
-  const BeamQuery query{.prefix = "ffn.", .grid = {2, 1}, .scores = {0, 1, 0}, .beam_size = 2};
+  const BeamQuery query{.grid = {"ffn.", {2, 1}}, .scores = {0, 1, 0}, .beam_size = 2};
   BeamSearch fresh(query, cache.snapshot(), SteadyTime{9s});
   CHECK(fresh.advance().empty());
   CHECK(uids(std::move(fresh).take(), 0) == Uids{"ffn.0.0"});
@@ -239,7 +237,7 @@ TEST_CASE("property: a beam that covers the grid finds what exhaustive search fi
       table.declare(uid, peer(static_cast<std::uint8_t>(n)));
       alive.insert(uid);
     }
-    BeamQuery query{.prefix = prefix, .grid = grid, .rows = 1 + random.below(4), .beam_size = 625};
+    BeamQuery query{.grid = {prefix, grid}, .rows = 1 + random.below(4), .beam_size = 625};
     std::size_t width = 0;
     for (const int size : grid) width += static_cast<std::size_t>(size);
     const bool ties = random.below(2) == 0;
@@ -275,7 +273,7 @@ TEST_CASE("property: on a full grid of two dimensions any beam finds the best") 
     for (int j = 0; j < 9; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
   }
   for (std::size_t k = 1; k < 20; ++k) {
-    BeamQuery query{.prefix = "ffn.", .grid = {12, 9}, .beam_size = k};
+    BeamQuery query{.grid = {"ffn.", {12, 9}}, .beam_size = k};
     for (int i = 0; i < 21; ++i) query.scores.push_back(static_cast<float>(random.unit()));
     std::vector<float> all;
     for (std::size_t i = 0; i < 12; ++i) {

@@ -142,7 +142,7 @@ class MoEBeamSearcher {
   [[nodiscard]] BeamSearch begin(std::vector<Score> scores, std::size_t rows, std::size_t beam_size,
                                  std::function<bool(const ExpertInfo&)> skip = nullptr) const {
     BeamQuery query = make_query(std::move(scores), rows, beam_size);
-    query.skip = std::move(skip);
+    query.grid.skip = std::move(skip);
     return BeamSearch(std::move(query), state_->cache.snapshot(), now());
   }
   /// Looks up what a search still misses, all of a stage in one get_many, and gives its answer.
@@ -261,8 +261,7 @@ class MoEBeamSearcher {
   }
   [[nodiscard]] BeamQuery make_query(std::vector<Score> scores, std::size_t rows, std::size_t beam_size) const {
     if (beam_size == 0) throw Error(errc::invalid_argument, "a beam search needs a beam_size of at least 1");
-    return {.prefix = state_->prefix,
-            .grid = state_->grid,
+    return {.grid = {state_->prefix, state_->grid},
             .scores = std::move(scores),
             .rows = rows,
             .beam_size = beam_size,

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "skep/moe/beam.hpp"
+#include "skep/moe/expert_choice.hpp"
 
 namespace skep::inline v0::moe {
 
