@@ -15,7 +15,7 @@ def check(header: pathlib.Path) -> str | None:
         return f"{header.relative_to(ROOT)} has no test {test.relative_to(ROOT)}"
     text = test.read_text()
     first = re.search(r'^#include ([<"].*[>"])', text, re.MULTILINE)
-    if not first or first.group(1) != f'"skep/{name}.hpp"':
+    if not first or first.group(1) not in (f'"skep/{name}.hpp"', f"<skep/{name}.hpp>"):
         return f"{test.relative_to(ROOT)} does not include its header first"
     if not re.search(r"\bTEST_CASE\w*\s*\(", text) and not re.search(r"\bCO_TEST_CASE\s*\(", text):
         return f"{test.relative_to(ROOT)} has no test case"
