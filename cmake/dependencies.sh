@@ -33,7 +33,7 @@ group() {
     build) echo clang-19 lld-19 cmake ninja-build ccache ;;
     examples) echo dataset-fashion-mnist zlib1g-dev libcairo2-dev ;;
     test) echo doctest-dev python3 python3-venv python3-torch ;;
-    check) echo libclang-rt-19-dev llvm-19 clang-format-19 clang-tidy-19 debootstrap ca-certificates ;;
+    check) echo libclang-rt-19-dev llvm-19 clang-format-19 clang-tidy-19 shellcheck debootstrap ca-certificates ;;
     *) return 1 ;;
   esac
 }
