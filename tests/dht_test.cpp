@@ -1,5 +1,4 @@
-// What a program sees that includes the DHT alone.
-#include <skep/dht.hpp>
+#include "skep/dht.hpp"
 
 #include <doctest/doctest.h>
 

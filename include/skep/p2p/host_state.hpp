@@ -22,6 +22,7 @@
 #include "skep/async/event.hpp"
 #include "skep/async/scope.hpp"
 #include "skep/async/with_timeout.hpp"
+#include "skep/codec/rpc_messages.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
 #include "skep/core/random.hpp"
