@@ -42,13 +42,14 @@ TEST_CASE("an address has a text and bytes") {
 }
 
 TEST_CASE("every protocol is read from text and from bytes alike") {
-  for (const std::string text :
-       {"/ip4/0.0.0.0/tcp/0", "/ip6/::1/tcp/65535", "/ip6/2001:db8::5/udp/4001/quic-v1",
-        "/ip6zone/eth0/ip6/fe80::1/tcp/80", "/dns/example.org/tcp/443/wss", "/dns4/example.org/tcp/80/ws",
-        "/dns6/example.org/tcp/443/tls/ws", "/dnsaddr/bootstrap.libp2p.io", "/ip4/1.2.3.4/udp/1/quic",
-        "/ip4/1.2.3.4/udp/1/quic-v1/webtransport/certhash/bciqaaaa", "/unix/tmp/a/b.sock", "/ip4/1.2.3.4/tcp/1/noise",
-        "/ip4/1.2.3.4/tcp/5/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq/p2p-circuit",
-        "/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"}) {
+  for (const std::string& text : std::vector<std::string>{
+           "/ip4/0.0.0.0/tcp/0", "/ip6/::1/tcp/65535", "/ip6/2001:db8::5/udp/4001/quic-v1",
+           "/ip6zone/eth0/ip6/fe80::1/tcp/80", "/dns/example.org/tcp/443/wss", "/dns4/example.org/tcp/80/ws",
+           "/dns6/example.org/tcp/443/tls/ws", "/dnsaddr/bootstrap.libp2p.io", "/ip4/1.2.3.4/udp/1/quic",
+           "/ip4/1.2.3.4/udp/1/quic-v1/webtransport/certhash/bciqaaaa", "/unix/tmp/a/b.sock",
+           "/ip4/1.2.3.4/tcp/1/noise",
+           "/ip4/1.2.3.4/tcp/5/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq/p2p-circuit",
+           "/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"}) {
     CAPTURE(text);
     const auto address = Multiaddr::from_text(text);
     REQUIRE(address);
