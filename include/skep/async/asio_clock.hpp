@@ -13,6 +13,7 @@ namespace skep::inline v0 {
 /// sleep throws `operation_aborted`.
 [[nodiscard]] inline awaitable<void> sleep_until(Executor executor, SteadyTime when) {
   asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor> timer(
+      // NOLINTNEXTLINE(performance-move-const-arg)
       std::move(executor), when);
   co_await timer.async_wait(use_awaitable);
 }

@@ -154,6 +154,7 @@ class Deadlines {
  private:
   struct State {
     State(Executor executor, Duration tick)
+        // NOLINTNEXTLINE(performance-move-const-arg)
         : timer(std::move(executor)), wheel(std::chrono::steady_clock::now(), tick) {}
 
     asio::steady_timer timer;

@@ -142,6 +142,7 @@ class WaitList : private ListLink {
     using Node = WaiterFor<std::decay_t<Handler>>;
     typename Node::Allocator allocator;
     Node* const node = allocator.allocate(1);
+    // NOLINTNEXTLINE(bugprone-move-forwarding-reference)
     std::construct_at(node, std::move(handler), executor_);
     node->insert_before(waiters_);
   }

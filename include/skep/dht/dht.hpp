@@ -188,6 +188,7 @@ class DHT {
       hosting.serve_routing = !options.client_mode;
       hosting.limits = options.limits;
       std::vector<p2p::Multiaddr> peers;
+      // NOLINTNEXTLINE(performance-inefficient-vector-operation)
       for (const std::string& text : options.initial_peers) peers.push_back(initial_peer(text));
       self->host.emplace(self->runner.executor(), std::move(hosting));
       options.node.client_mode = options.client_mode;

@@ -44,6 +44,7 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
                           std::function<void(std::size_t, Record)> found) {
   const auto ask = [&](const Traversal::Request& request) {
     std::vector<DHTID> keys;
+    // NOLINTNEXTLINE(performance-inefficient-vector-operation)
     for (const std::size_t key : request.keys) keys.push_back(traversal.target(key));
     return State::call_find(self, request.node, std::move(keys));
   };

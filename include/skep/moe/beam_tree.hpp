@@ -89,6 +89,7 @@ class BeamTree {
   [[nodiscard]] bool eligible(const Node& node, std::size_t at) const {
     std::size_t level = node.level;
     for (const Coordinate coordinate : node.successors->rest(at)) {
+      // NOLINTNEXTLINE(bugprone-inc-dec-in-conditions)
       if (level >= grid_.dimensions() || coordinate >= grid_.size[level++]) return false;
     }
     return !grid_.skip || !grid_.skip(node.successors->expert(at));

@@ -1,6 +1,7 @@
-#include <torch/torch.h>
 #include <cstdio>
 #include <skep/moe.hpp>
+
+#include <torch/torch.h>
 
 using namespace std::chrono_literals;
 

@@ -112,6 +112,7 @@ class Dispatcher {
 
     static std::vector<std::vector<std::uint32_t>> rows_of(std::vector<ExpertCall>& calls) {
       std::vector<std::vector<std::uint32_t>> rows;
+      // NOLINTNEXTLINE(performance-inefficient-vector-operation)
       for (auto& call : calls) rows.push_back(std::move(call.rows));
       return rows;
     }
