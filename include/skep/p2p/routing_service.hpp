@@ -150,7 +150,7 @@ class RoutingService {
             std::optional<codec::KadMessage> answer;
             try {
               answer = co_await ask(state, peer, search->machine.request());
-            // NOLINTNEXTLINE(bugprone-empty-catch)
+              // NOLINTNEXTLINE(bugprone-empty-catch)
             } catch (const std::exception&) {
             }
             if (answer) {

@@ -517,7 +517,7 @@ class StreamService final : public Runnable, public std::enable_shared_from_this
       try {
         co_await StreamCall::send(self->call_, codec::StreamRecordHead::Kind::error,
                                   codec::RPCError{words.substr(0, 64 * 1024)}.encode());
-      // NOLINTNEXTLINE(bugprone-empty-catch)
+        // NOLINTNEXTLINE(bugprone-empty-catch)
       } catch (const std::exception&) {
         // the caller is gone: nobody is left to be told
       }
