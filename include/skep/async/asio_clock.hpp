@@ -12,9 +12,7 @@ namespace skep::inline v0 {
 /// Completes at `when`, on the executor of the coroutine that awaits it; `SteadyTime::max()` never comes. A cancelled
 /// sleep throws `operation_aborted`.
 [[nodiscard]] inline awaitable<void> sleep_until(Executor executor, SteadyTime when) {
-  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor> timer(
-      // NOLINTNEXTLINE(performance-move-const-arg)
-      std::move(executor), when);
+  asio::steady_timer timer(executor, when);
   co_await timer.async_wait(use_awaitable);
 }
 

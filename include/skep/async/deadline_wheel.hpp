@@ -130,8 +130,7 @@ inline Deadline::~Deadline() {
 /// is earlier than all others. Single executor. Destroying it stops the timer.
 class Deadlines {
  public:
-  explicit Deadlines(Executor executor, Duration tick = 5ms)
-      : state_(std::make_shared<State>(std::move(executor), tick)) {}
+  explicit Deadlines(const Executor& executor, Duration tick = 5ms) : state_(std::make_shared<State>(executor, tick)) {}
   Deadlines(const Deadlines&) = delete;
   Deadlines& operator=(const Deadlines&) = delete;
   ~Deadlines() { close(); }
@@ -153,9 +152,7 @@ class Deadlines {
 
  private:
   struct State {
-    State(Executor executor, Duration tick)
-        // NOLINTNEXTLINE(performance-move-const-arg)
-        : timer(std::move(executor)), wheel(std::chrono::steady_clock::now(), tick) {}
+    State(const Executor& executor, Duration tick) : timer(executor), wheel(std::chrono::steady_clock::now(), tick) {}
 
     asio::steady_timer timer;
     DeadlineWheel wheel;

@@ -138,11 +138,10 @@ class WaitList : private ListLink {
   };
 
   template <class Handler>
-  void enqueue(Handler&& handler) {
-    using Node = WaiterFor<std::decay_t<Handler>>;
+  void enqueue(Handler handler) {
+    using Node = WaiterFor<Handler>;
     typename Node::Allocator allocator;
     Node* const node = allocator.allocate(1);
-    // NOLINTNEXTLINE(bugprone-move-forwarding-reference)
     std::construct_at(node, std::move(handler), executor_);
     node->insert_before(waiters_);
   }
