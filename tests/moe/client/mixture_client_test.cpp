@@ -1,5 +1,6 @@
 #include "skep/moe/client/mixture_client.hpp"
 
+#include "moe/client/swarm.hpp"
 #include "skep/moe/client/mixture.hpp"
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/server.hpp"
@@ -23,15 +24,12 @@ TEST_CASE("one pass by hand: choose, plan, call forward and backward, and what t
                         .k_best = 1,
                         .observer = [&](const MixtureReport& report) { reports.push_back(report); }});
 
-  MixturePass pass;
-  pass.choice = client.choose({1, 0, 0, 1, 1, 0}, 3);  // rows 0 and 2 prefer nop.0, row 1 nop.1
-  REQUIRE(pass.choice.rows() == 3);
-  REQUIRE(pass.choice.experts.size() == 2);
-  pass.contract = client.contract(pass.choice);
-  pass.plan = plan_dispatch(pass.choice);
+  ExpertChoice choice = client.choose({1, 0, 0, 1, 1, 0}, 3);  // rows 0 and 2 prefer nop.0, row 1 nop.1
+  REQUIRE(choice.rows() == 3);
+  REQUIRE(choice.experts.size() == 2);
+  auto contract = client.contract(choice);
+  MixturePass pass = MixturePass::make(std::move(choice), std::move(contract));
   CHECK(pass.plan.calls() == 2);  // one request for each expert
-  pass.rows = at::empty({3}, at::kLong);
-  std::copy(pass.plan.rows.begin(), pass.plan.rows.end(), pass.rows.data_ptr<std::int64_t>());
   const auto input = at::randn({3, 4});
   pass.inputs = {input.index_select(0, pass.rows)};
   const auto outputs = client.forward(pass);
@@ -47,4 +45,96 @@ TEST_CASE("one pass by hand: choose, plan, call forward and backward, and what t
   CHECK(reports[0].alive() == 2);
   CHECK(reports[1].backward);
   server.shutdown();
+}
+
+namespace {
+
+/// Two servers of one expert each, and what a mixture's client needs.
+struct Two {
+  Two() {
+    const BackendOptions options{.expert = {.hidden_dim = 4}, .optimizer = nullptr};
+    first = std::make_unique<skep::test::ExpertServer>(std::vector<std::string>{}, options);
+    second = std::make_unique<skep::test::ExpertServer>(first->addresses(), options);
+    first->add<Scale>("e.0");
+    second->add<Scale>("e.1");
+    first->start();
+    second->start();
+    dht.emplace(skep::test::client_of(*first));
+  }
+  [[nodiscard]] MixtureOptions options() const {
+    return {.in_features = 4,
+            .grid_size = {2},
+            .dht = *dht,
+            .uid_prefix = "e.",
+            .k_best = 2,
+            .forward_timeout = 300ms,
+            .backward_timeout = 300ms};
+  }
+  static MixturePass pass_of(MixtureClient& client, std::size_t rows) {
+    ExpertChoice choice = client.choose(std::vector<Score>(rows * 2, 1.0F), rows);
+    auto contract = client.contract(choice);
+    MixturePass pass = MixturePass::make(std::move(choice), std::move(contract));
+    pass.inputs = {torch::ones({pass.rows.size(0), 4})};
+    return pass;
+  }
+  std::unique_ptr<skep::test::ExpertServer> first, second;
+  std::optional<skep::dht::DHT> dht;
+};
+
+std::vector<std::string> uids(const ExpertChoice& choice) {
+  std::vector<std::string> names;
+  for (const auto& expert : choice.experts) names.push_back(expert.uid);
+  return names;
+}
+using Uids = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("B5.6 who failed is not chosen again for a while, but before nobody is") {
+  Two two;
+  MixtureClient client(two.options());
+  MixturePass pass = Two::pass_of(client, 3);
+  CHECK(uids(pass.choice) == Uids{"e.0", "e.1"});
+  two.second->hang();
+  const auto outputs = client.forward(pass);
+  CHECK(pass.answers == std::vector<std::uint32_t>{1, 1, 1});
+  const std::int64_t alive = pass.alive[0] ? 0 : 1;
+  CHECK(outputs.at(0).narrow(0, alive * 3, 3).gt(0).all().item<bool>());
+  CHECK(outputs.at(0).narrow(0, (1 - alive) * 3, 3).eq(0).all().item<bool>());
+  CHECK(uids(client.choose({1, 2}, 1)) == Uids{"e.0"});
+
+  two.first->hang();
+  MixturePass last = Two::pass_of(client, 1);
+  CHECK_THROWS_AS((void)client.forward(last), skep::Error);     // k_min is 1, and zeros are not allowed
+  CHECK(uids(client.choose({1, 2}, 1)) == Uids{"e.1", "e.0"});  // better one that failed than none
+}
+
+TEST_CASE("with allow_zero_outputs nobody is better than one that failed") {
+  Two two;
+  auto options = two.options();
+  options.allow_zero_outputs = true;
+  MixtureClient client(options);
+  MixturePass pass = Two::pass_of(client, 1);
+  two.first->hang();
+  two.second->hang();
+  CHECK(client.forward(pass).at(0).eq(0).all().item<bool>());
+  CHECK(pass.answers == std::vector<std::uint32_t>{0});
+  CHECK(client.choose({1, 2}, 1).experts.empty());
+}
+
+TEST_CASE("no expert: who was asked and what to do") {
+  Two two;
+  auto options = two.options();
+  options.uid_prefix = "f.";
+  options.grid_size = {3, 5};
+  MixtureClient client(options);
+  try {
+    client.throw_no_expert();
+  } catch (const skep::Error& error) {
+    CHECK(error.code() == make_error_code(skep::errc::not_found));
+    CHECK(std::string(error.what()) ==
+          "skep: no expert found under \"f.\" on a 3 x 5 grid; the DHT has 2 peers and no key \"f.\": are servers "
+          "running, and is the prefix right?");
+  }
+  CHECK_THROWS_AS((void)client.contract({}), skep::Error);
 }

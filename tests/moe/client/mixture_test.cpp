@@ -186,6 +186,36 @@ TEST_CASE("a mixture is a module among others: Sequential, an optimizer, state_d
   CHECK(text.str().find("RemoteMixtureOfExperts(in_features=8, uid_prefix=\"ffn.\"") != std::string::npos);
 }
 
+namespace {
+
+/// As the documentation writes it.
+struct NetImpl : torch::nn::Module {
+  explicit NetImpl(skep::dht::DHT& dht)
+      : in(register_module("in", torch::nn::Linear(784, 8))),
+        moe(register_module("moe", skep::moe::RemoteMixtureOfExperts({.in_features = 8,
+                                                                      .grid_size = {4, 4},
+                                                                      .dht = dht,
+                                                                      .uid_prefix = "ffn.",
+                                                                      .k_best = 4,
+                                                                      .forward_timeout = 2s,
+                                                                      .timeout_after_k_min = 100ms}))),
+        out(register_module("out", torch::nn::Linear(8, 10))) {}
+  torch::Tensor forward(torch::Tensor x) { return out(moe(torch::relu(in(x.flatten(1))))); }
+  torch::nn::Linear in;
+  skep::moe::RemoteMixtureOfExperts<> moe;
+  torch::nn::Linear out;
+};
+TORCH_MODULE(Net);
+
+}  // namespace
+
+TEST_CASE("a mixture in a module of one's own") {
+  Grid<Nop> grid(1);
+  Net net(*grid.client);
+  CHECK(net->named_parameters().contains("moe.proj.weight"));
+  CHECK(net->forward(torch::zeros({3, 28, 28})).sizes() == at::IntArrayRef({3, 10}));
+}
+
 TEST_CASE("no expert found: one sentence that says where was looked and what to do") {
   Grid<Nop> grid(1);
   auto options = grid.options();
@@ -238,8 +268,8 @@ TEST_CASE("B4.8 H-6 rows without an expert are zeros when allowed, never NaN, an
 TEST_CASE("a killed server stalls no step twice: its experts are skipped and the next best take over") {
   Grid<Scale> grid(2);
   auto options = grid.options(2);
-  options.forward_timeout = 500ms;
-  options.backward_timeout = 500ms;
+  options.forward_timeout = 1s;
+  options.backward_timeout = 1s;
   options.allow_zero_outputs = true;
   std::vector<MixtureReport> reports;
   options.observer = [&](const MixtureReport& report) { reports.push_back(report); };
@@ -255,10 +285,10 @@ TEST_CASE("a killed server stalls no step twice: its experts are skipped and the
   step();
   SUBCASE("killed") { grid.servers[1]->kill(); }
   SUBCASE("hanging") { grid.servers[1]->hang(); }
-  CHECK(step() < 3s);
+  CHECK(step() < 5s);
   CHECK(reports[2].alive() < reports[2].experts.size());
   for (int i = 0; i < 3; ++i) {
-    CHECK(step() < 400ms);
+    CHECK(step() < 1s);
     const MixtureReport& forward = reports[reports.size() - 2];
     CHECK(forward.alive() == forward.experts.size());
     CHECK(forward.rows_without == 0);
@@ -369,4 +399,6 @@ TEST_CASE("an empty batch has an empty answer") {
   RemoteMixtureOfExperts moe(grid.options());
   (void)moe(torch::ones({2, 8}));
   CHECK(moe(torch::ones({0, 8})).sizes() == at::IntArrayRef({0, 8}));
+  RemoteMixtureOfExperts fresh(grid.options());  // has not asked any expert yet
+  CHECK(fresh(torch::ones({0, 8})).sizes() == at::IntArrayRef({0, 8}));
 }

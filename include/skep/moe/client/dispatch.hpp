@@ -57,7 +57,11 @@ struct CallOutcome {
 
   [[nodiscard]] bool answered() const noexcept { return !code; }
   /// The server could not be reached, or the connection to it broke.
-  [[nodiscard]] bool server_failed() const noexcept { return code == errc::unreachable || code == errc::closed; }
+  [[nodiscard]] bool server_failed() const noexcept {
+    return code == errc::unreachable || code == errc::closed || code == std::errc::connection_reset ||
+           code == std::errc::connection_refused || code == std::errc::connection_aborted ||
+           code == std::errc::broken_pipe;
+  }
 };
 
 /// Makes one call; its answer lands in its sink and is not judged yet. `call` lives until the end.
@@ -195,6 +199,7 @@ class Dispatcher {
       const DispatchOptions& wanted = state->options;
       const p2p::CallOptions options{.timeout = wanted.timeout, .max_response = wanted.max_response};
       co_await call_expert(state->network, state->calls[i], options);
+      if (state->closed) co_return;
       if (const auto& accept = state->calls[i].accept) {
         if (auto refusal = accept()) {
           code = errc::malformed;

@@ -24,6 +24,7 @@
 #include "skep/moe/client/dispatch.hpp"
 #include "skep/moe/client/expert_call.hpp"
 #include "skep/moe/client/mixture_options.hpp"
+#include "skep/moe/client/mixture_pass.hpp"
 #include "skep/moe/dht_store.hpp"
 #include "skep/moe/dispatch_plan.hpp"
 #include "skep/moe/penalties.hpp"
@@ -31,17 +32,6 @@
 #include "skep/moe/uid.hpp"
 
 namespace skep::inline v0::moe {
-
-/// What a forward pass leaves for its backward pass.
-struct MixturePass {
-  ExpertChoice choice;
-  DispatchPlan plan;
-  std::shared_ptr<const ExpertContract> contract;
-  std::vector<Tensor> inputs;          ///< gathered into the places of the plan: [places, ...]
-  Tensor rows;                         ///< int64[places]: the row at each place
-  std::vector<bool> alive;             ///< by call: it answered forward
-  std::vector<std::uint32_t> answers;  ///< by row
-};
 
 /// Shared by the module and the nodes of its graphs. Thread-safe; every member may block and must not be called from an
 /// I/O thread.
@@ -71,9 +61,10 @@ class MixtureClient {
   }
 
   /// What the experts take and give; the first that answers is asked once for all.
-  /// Throws what the last of them failed with.
+  /// Throws what the last of them failed with, errc::not_found when there is none.
   [[nodiscard]] std::shared_ptr<const ExpertContract> contract(const ExpertChoice& choice) {
     if (auto known = known_contract()) return known;
+    if (choice.experts.empty()) throw_no_expert();
     auto fetched = detail::block_on(
         options_.dht, first_contract(detail::host_of(options_.dht), choice.experts, options_.forward_timeout));
     const std::scoped_lock lock(mutex_);
@@ -88,56 +79,47 @@ class MixtureClient {
   /// Sends each expert its rows and waits as the options say. Fills what `pass` says about answers.
   /// @return for each output [places, ...], zeros where no answer came
   [[nodiscard]] std::vector<Tensor> forward(MixturePass& pass) {
-    std::vector<PreparedCall> calls;
-    for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
-      calls.push_back(
-          prepare_forward(expert(pass, i), *pass.contract, slices(pass, pass.inputs, i), options_.detect_anomalies));
-    }
     const DispatchOptions limits{.timeout = options_.forward_timeout,
                                  .timeout_after_k_min = options_.timeout_after_k_min,
                                  .k_min = options_.k_min};
-    std::vector<std::size_t> all(calls.size());
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-    MixtureReport report{.rows = pass.choice.rows()};
-    const auto outcomes = run(pass, all, calls, limits, report);
+    Exchange exchange(pass.plan.calls());
+    for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
+      exchange.add(
+          pass, i,
+          prepare_forward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i), options_.detect_anomalies));
+    }
+    run(pass, exchange, limits);
 
-    pass.alive.assign(calls.size(), false);
-    for (std::size_t i = 0; i < calls.size(); ++i) pass.alive[i] = outcomes[i].answered();
-    pass.answers = count_answers(pass, pass.alive);
+    pass.alive = exchange.answered;
+    pass.answers = pass.count_answers(pass.alive);
     const std::size_t needed = options_.allow_zero_outputs ? options_.k_min : std::max<std::size_t>(options_.k_min, 1);
     const auto poor = [&](std::size_t row) { return pass.answers[row] < needed; };
-    conclude(report, poor, pass, all, outcomes, "forward", needed);
-    return join(pass, pass.contract->outputs, calls);
+    conclude(pass, exchange, false, poor, needed);
+    return pass.join(pass.contract->outputs, exchange.answers);
   }
 
   /// Sends the experts that answered forward the gradients of their outputs.
   /// @param gradients  for each output [places, ...]
   /// @return for each input [places, ...], zeros where no answer came
   [[nodiscard]] std::vector<Tensor> backward(const MixturePass& pass, const std::vector<Tensor>& gradients) {
-    std::vector<std::size_t> which;
-    std::vector<PreparedCall> calls(pass.plan.calls());
-    std::vector<PreparedCall> sent;
-    for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
-      if (!pass.alive[i]) continue;
-      calls[i] = prepare_backward(expert(pass, i), *pass.contract, slices(pass, pass.inputs, i),
-                                  slices(pass, gradients, i), options_.detect_anomalies);
-      which.push_back(i);
-    }
-    for (const std::size_t i : which) sent.push_back(calls[i]);
     const DispatchOptions limits{.timeout = options_.backward_timeout,
                                  .timeout_after_k_min = options_.timeout_after_k_min,
                                  .k_min = options_.backward_k_min};
-    MixtureReport report{.backward = true, .rows = pass.choice.rows()};
-    const auto outcomes = run(pass, which, sent, limits, report);
+    Exchange exchange(pass.plan.calls());
+    for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
+      if (!pass.alive[i]) continue;
+      exchange.add(pass, i,
+                   prepare_backward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i),
+                                    pass.slices(gradients, i), options_.detect_anomalies));
+    }
+    run(pass, exchange, limits);
 
-    std::vector<bool> answered(calls.size());
-    for (std::size_t n = 0; n < which.size(); ++n) answered[which[n]] = outcomes[n].answered();
-    const auto answers = count_answers(pass, answered);
+    const auto answers = pass.count_answers(exchange.answered);
     const auto poor = [&](std::size_t row) {
       return answers[row] < std::min<std::size_t>(options_.backward_k_min, pass.answers[row]);
     };
-    conclude(report, poor, pass, which, outcomes, "backward", options_.backward_k_min);
-    return join(pass, pass.contract->inputs, calls);
+    conclude(pass, exchange, true, poor, options_.backward_k_min);
+    return pass.join(pass.contract->inputs, exchange.answers);
   }
 
   /// Throws errc::not_found: the search came back empty for the whole batch.
@@ -153,43 +135,25 @@ class MixtureClient {
  private:
   using Store = DhtStore<dht::Node<>>;
 
-  [[nodiscard]] static const ExpertInfo& expert(const MixturePass& pass, std::size_t call) {
-    return pass.choice.experts[pass.plan.experts[call]];
-  }
-  /// The part of each gathered tensor that belongs to one call; shares its storage.
-  [[nodiscard]] static std::vector<Tensor> slices(const MixturePass& pass, const std::vector<Tensor>& tensors,
-                                                  std::size_t call) {
-    const std::int64_t begin = pass.plan.offsets[call];
-    const std::int64_t size = pass.plan.offsets[call + 1] - begin;
-    std::vector<Tensor> parts;
-    for (const Tensor& tensor : tensors) parts.push_back(tensor.narrow(0, begin, size));
-    return parts;
-  }
-  /// The answers of all calls side by side again, zeros for those that did not come.
-  [[nodiscard]] static std::vector<Tensor> join(const MixturePass& pass,
-                                                const std::vector<BatchTensorDescriptor>& descriptors,
-                                                const std::vector<PreparedCall>& calls) {
-    std::vector<Tensor> joined;
-    for (std::size_t t = 0; t < descriptors.size(); ++t) {
-      std::vector<Tensor> parts;
-      for (std::size_t i = 0; i < calls.size(); ++i) {
-        const bool answered = calls[i].answer && t < calls[i].answer->tensors().size();
-        const std::int64_t size = pass.plan.offsets[i + 1] - pass.plan.offsets[i];
-        parts.push_back(answered ? calls[i].answer->tensors()[t] : descriptors[t].make_zeros(size));
-      }
-      joined.push_back(parts.empty() ? descriptors[t].make_zeros(0) : at::cat(parts));
+  /// The calls of one direction of a pass, and what came of them.
+  struct Exchange {
+    explicit Exchange(std::size_t calls) : answers(calls), answered(calls) {}
+
+    void add(const MixturePass& pass, std::size_t call, PreparedCall prepared) {
+      const auto rows = pass.plan.rows_of(call);
+      prepared.call.rows.assign(rows.begin(), rows.end());
+      sent.push_back(std::move(prepared.call));
+      which.push_back(call);
+      answers[call] = std::move(prepared.answer);
     }
-    return joined;
-  }
-  [[nodiscard]] static std::vector<std::uint32_t> count_answers(const MixturePass& pass,
-                                                                const std::vector<bool>& answered) {
-    std::vector<std::uint32_t> answers(pass.choice.rows());
-    for (std::size_t i = 0; i < answered.size(); ++i) {
-      if (!answered[i]) continue;
-      for (const std::uint32_t row : pass.plan.rows_of(i)) ++answers[row];
-    }
-    return answers;
-  }
+
+    std::vector<std::shared_ptr<ExpertAnswer>> answers;  // by call; null where nothing was sent
+    std::vector<bool> answered;                          // by call
+    std::vector<ExpertCall> sent;
+    std::vector<std::size_t> which;     // the call of each that was sent
+    std::vector<CallOutcome> outcomes;  // of each that was sent
+    Duration duration{};
+  };
 
   [[nodiscard]] ExpertChoice search(std::vector<Score> scores, std::size_t rows,
                                     std::function<bool(const ExpertInfo&)> skip) {
@@ -224,43 +188,37 @@ class MixtureClient {
   }
   static awaitable<std::size_t> count_peers(dht::Node<> node) { co_return node.peer_count(); }
 
-  /// Runs some of a pass's calls over the network and remembers who failed.
-  [[nodiscard]] std::vector<CallOutcome> run(const MixturePass& pass, const std::vector<std::size_t>& which,
-                                             std::vector<PreparedCall>& calls, const DispatchOptions& limits,
-                                             MixtureReport& report) {
-    std::vector<ExpertCall> sent;
-    for (std::size_t n = 0; n < which.size(); ++n) {
-      const auto rows = pass.plan.rows_of(which[n]);
-      calls[n].call.rows.assign(rows.begin(), rows.end());
-      sent.push_back(std::move(calls[n].call));
-    }
+  /// Sends what an exchange holds and remembers who failed.
+  void run(const MixturePass& pass, Exchange& exchange, const DispatchOptions& limits) {
+    const Dispatcher<p2p::Host> dispatcher(detail::host_of(options_.dht));
     const SteadyTime start = std::chrono::steady_clock::now();
-    auto outcomes = detail::block_on(options_.dht,
-                                     Dispatcher<p2p::Host>(detail::host_of(options_.dht)).run(std::move(sent), limits));
+    exchange.outcomes = detail::block_on(options_.dht, dispatcher.run(std::move(exchange.sent), limits));
     const SteadyTime now = std::chrono::steady_clock::now();
-    report.duration = now - start;
+    exchange.duration = now - start;
+
     std::vector<std::string> failures;
     {
       const std::scoped_lock lock(mutex_);
-      for (std::size_t n = 0; n < which.size(); ++n) {
-        const ExpertInfo& asked = expert(pass, which[n]);
-        if (outcomes[n].answered()) {
-          penalties_.answered(asked);
-        } else if (!penalties_.skips(asked, now)) {
-          outcomes[n].server_failed() ? penalties_.server_failed(asked.peer_id, now)
-                                      : penalties_.expert_failed(asked.uid, now);
-          failures.push_back(outcomes[n].sentence);
+      for (std::size_t n = 0; n < exchange.which.size(); ++n) {
+        const ExpertInfo& expert = pass.expert(exchange.which[n]);
+        const CallOutcome& outcome = exchange.outcomes[n];
+        exchange.answered[exchange.which[n]] = outcome.answered();
+        if (outcome.answered()) {
+          penalties_.answered(expert);
+        } else if (!penalties_.skips(expert, now)) {
+          outcome.server_failed() ? penalties_.server_failed(expert.peer_id, now)
+                                  : penalties_.expert_failed(expert.uid, now);
+          failures.push_back(outcome.sentence);
         }
       }
     }
     for (const auto& failure : failures) log(LogLevel::warning, "mixture", failure);
-    return outcomes;
   }
 
-  /// Tells the observer, and throws when rows are poor and must not be.
+  /// Tells the observer, and throws when rows have too few answers and must not.
   template <class Poor>
-  void conclude(MixtureReport& report, Poor poor, const MixturePass& pass, const std::vector<std::size_t>& which,
-                const std::vector<CallOutcome>& outcomes, const char* name, std::size_t needed) {
+  void conclude(const MixturePass& pass, const Exchange& exchange, bool backward, Poor poor, std::size_t needed) {
+    MixtureReport report{.backward = backward, .rows = pass.choice.rows(), .duration = exchange.duration};
     std::optional<std::size_t> first;
     for (std::size_t row = 0; row < report.rows; ++row) {
       if (!poor(row)) continue;
@@ -268,24 +226,30 @@ class MixtureClient {
       if (!first) first = row;
     }
     if (options_.observer) {
-      for (std::size_t n = 0; n < which.size(); ++n) {
-        report.experts.push_back({expert(pass, which[n]), pass.plan.rows_of(which[n]).size(), outcomes[n].code,
-                                  outcomes[n].sentence, outcomes[n].latency, outcomes[n].bytes});
+      for (std::size_t n = 0; n < exchange.which.size(); ++n) {
+        const CallOutcome& outcome = exchange.outcomes[n];
+        report.experts.push_back({pass.expert(exchange.which[n]), pass.plan.rows_of(exchange.which[n]).size(),
+                                  outcome.code, outcome.sentence, outcome.latency, outcome.bytes});
       }
       options_.observer(report);
     }
-    if (!first || options_.allow_zero_outputs) return;
+    if (first && !options_.allow_zero_outputs) throw_too_few(pass, exchange, report, *first, needed);
+  }
+
+  [[noreturn]] static void throw_too_few(const MixturePass& pass, const Exchange& exchange, const MixtureReport& report,
+                                         std::size_t row, std::size_t needed) {
     std::error_code code = errc::not_found;
     std::string why = "no expert was found for it";
-    for (std::size_t n = 0; n < which.size(); ++n) {
-      if (outcomes[n].answered() || !std::ranges::count(pass.plan.rows_of(which[n]), *first)) continue;
-      code = outcomes[n].code;
-      why = outcomes[n].sentence;
+    for (std::size_t n = 0; n < exchange.which.size(); ++n) {
+      const auto rows = pass.plan.rows_of(exchange.which[n]);
+      if (exchange.outcomes[n].answered() || !std::ranges::count(rows, row)) continue;
+      code = exchange.outcomes[n].code;
+      why = exchange.outcomes[n].sentence;
     }
-    throw Error(code, std::string("too few experts answered in the ") + name +
+    throw Error(code, std::string("too few experts answered in the ") + (report.backward ? "backward" : "forward") +
                           " pass: " + std::to_string(report.rows_without) + " of " + std::to_string(report.rows) +
                           " samples have fewer than " + std::to_string(needed) + " answers; sample " +
-                          std::to_string(*first) + ": " + why + " (allow_zero_outputs goes on without them)");
+                          std::to_string(row) + ": " + why + " (allow_zero_outputs goes on without them)");
   }
 
   MixtureOptions options_;

@@ -1,0 +1,70 @@
+#include "skep/moe/client/mixture_weights.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "support/experts.hpp"
+// doctest comes last
+#include <doctest/doctest.h>
+
+using namespace skep::moe;
+using skep::test::peer;
+using torch::Tensor;
+
+namespace {
+
+/// Two samples of two experts each; who of the two answered is up to the test.
+MixturePass two_samples(std::vector<bool> alive) {
+  ExpertChoice choice;
+  choice.experts = {{"ffn.1.0", peer(1)}, {"ffn.0.1", peer(1)}};
+  choice.chosen = {0, 1, 1, 0};
+  choice.offsets = {0, 2, 4};
+  MixturePass pass = MixturePass::make(std::move(choice), nullptr);
+  pass.answers = pass.count_answers(alive);
+  pass.alive = std::move(alive);
+  return pass;
+}
+
+}  // namespace
+
+TEST_CASE("B4.6 the score of an expert is the sum of the grid's scores at its coordinates, padding is minus infinity") {
+  ExpertChoice choice;
+  choice.experts = {{"ffn.1.2", peer(1)}, {"ffn.3.0", peer(1)}};
+  choice.chosen = {0, 1, 1};
+  choice.offsets = {0, 2, 3, 3};
+  const Tensor first = torch::arange(12, torch::kFloat).view({3, 4}).requires_grad_();
+  const Tensor second = torch::arange(12, torch::kFloat).view({3, 4}) * 10;
+  const Tensor scores = sum_grid_scores({first, second}, choice);
+  const float inf = std::numeric_limits<float>::infinity();
+  CHECK(scores.equal(torch::tensor({{21.F, 3.F}, {47.F, -inf}, {-inf, -inf}})));
+  scores.masked_fill(scores.isinf(), 0).sum().backward();
+  CHECK(first.grad().equal(torch::tensor({{0.F, 1.F, 0.F, 1.F}, {0.F, 0.F, 0.F, 1.F}, {0.F, 0.F, 0.F, 0.F}})));
+}
+
+TEST_CASE("B4.7 weights are the softmax over the experts that answered") {
+  const Tensor logits = torch::tensor({{std::log(3.F), 0.F}, {0.F, 1.F}});
+  const Tensor all = place_weights(logits, two_samples({true, true}), 1);
+  // places: ffn.1.0 of both rows, then ffn.0.1 of both rows
+  const float e = std::exp(1.F);
+  CHECK(all.allclose(torch::tensor({0.75F, e / (1 + e), 0.25F, 1 / (1 + e)})));
+  const Tensor one = place_weights(logits, two_samples({false, true}), 1);
+  CHECK(one.allclose(torch::tensor({0.F, 0.F, 1.F, 1.F})));
+}
+
+TEST_CASE("B4.8 a row without enough answers has zero weights and a finite gradient") {
+  for (const std::size_t needed : {0U, 1U, 2U}) {
+    const Tensor logits = torch::tensor({{1.F, 2.F}, {3.F, 4.F}}).requires_grad_();
+    const bool alive = needed == 2;  // one answer where two are needed, else none
+    const Tensor weights = place_weights(logits, two_samples({alive, false}), needed);
+    CHECK(weights.equal(torch::zeros({4})));
+    weights.sum().backward();
+    CHECK(logits.grad().equal(torch::zeros({2, 2})));
+  }
+}
+
+TEST_CASE("outputs of any shape are added up by row") {
+  const Tensor outputs = torch::arange(8, torch::kFloat).view({4, 1, 2});
+  const Tensor rows = torch::tensor({0, 2, 0, 2}, torch::kLong);
+  const Tensor sum = add_up(outputs, torch::tensor({1.F, 2.F, 3.F, 4.F}), rows, 3);
+  CHECK(sum.equal(torch::tensor({12.F, 16.F, 0.F, 0.F, 28.F, 34.F}).view({3, 1, 2})));
+}
