@@ -21,13 +21,13 @@ namespace skep::inline v0::moe {
 
 /// One tensor of a batch without the batch dimension (Hivemind's BatchTensorDescriptor).
 struct BatchTensorDescriptor {
-  std::vector<std::int64_t> size;                    ///< of one sample
+  std::vector<std::int64_t> size = {};               ///< of one sample
   std::optional<at::ScalarType> dtype = at::kFloat;  ///< nullopt: the expert does not say
   bool requires_grad = false;
   bool pin_memory = false;
   Compression compression = Compression::none;  ///< how clients should send it; any codec is read
   std::optional<std::string> device_type = "cpu";
-  std::optional<std::int64_t> device_index;
+  std::optional<std::int64_t> device_index = std::nullopt;
 
   /// The descriptor of a batch with at least one dimension.
   [[nodiscard]] static BatchTensorDescriptor of_batch(const Tensor& batch,
@@ -68,10 +68,10 @@ using SchemaTree = Tree<BatchTensorDescriptor>;
 /// What an expert takes and gives (Hivemind: the answer of rpc_info). The wire form is a MessagePack map; tuples,
 /// lists and dictionaries stay what they are, since Python compares them.
 struct ExpertSchema {
-  SchemaTree args;                               ///< a tuple
+  SchemaTree args = {};                          ///< a tuple
   SchemaTree kwargs = SchemaTree::dict({}, {});  ///< a dictionary
-  SchemaTree outputs;                            ///< a leaf or any nesting
-  std::vector<std::string> keyword_names;        ///< of kwargs, in the order of the expert's parameters
+  SchemaTree outputs = {};                       ///< a leaf or any nesting
+  std::vector<std::string> keyword_names = {};   ///< of kwargs, in the order of the expert's parameters
 
   /// What a forward request holds: positional inputs, then keyword inputs by sorted name.
   [[nodiscard]] std::vector<BatchTensorDescriptor> inputs() const {
