@@ -20,7 +20,8 @@
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
-#include "skep/p2p/noise.hpp"
+#include "skep/p2p/connection_host.hpp"
+#include "skep/p2p/noise_transport.hpp"
 #include "skep/p2p/peer_id.hpp"
 #include "skep/p2p/quota.hpp"
 #include "skep/p2p/stream_machine.hpp"
@@ -29,48 +30,8 @@
 
 namespace skep::inline v0::p2p {
 
-class Connection;
-
-/// What the connections of a host have in common, and what they tell it. Outlives them.
-class ConnectionHost {
- public:
-  struct Options {
-    yamux::Limits streams{};
-    Duration keepalive = 30s;                       ///< silence of the peer before it is asked for a sign of life
-    Duration pong_timeout = 10s;                    ///< for that sign
-    Duration lazy_delay = 10ms;                     ///< how long small frames wait for company
-    std::size_t request_quota = 256 * 1024 * 1024;  ///< bytes of unanswered requests that a connection may hold
-  };
-
-  ConnectionHost(Executor executor, Options options)
-      : executor_(executor), options_(options), turn_(std::make_shared<Turn>(executor)), deadlines_(executor) {}
-  ConnectionHost(const ConnectionHost&) = delete;
-  ConnectionHost& operator=(const ConnectionHost&) = delete;
-
-  [[nodiscard]] Turn& turn() noexcept { return *turn_; }
-  [[nodiscard]] Deadlines& deadlines() noexcept { return deadlines_; }
-  [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
-  [[nodiscard]] SteadyTime now() const noexcept { return std::chrono::steady_clock::now(); }
-
- protected:
-  ~ConnectionHost() = default;
-
-  /// The peer opened a stream: who takes it? Null resets it.
-  virtual std::shared_ptr<StreamMachine> accept(Connection& connection) = 0;
-  /// The connection ended; it comes once, not from inside a call of the host.
-  virtual void closed(Connection& connection, std::error_code why) = 0;
-
- private:
-  friend class Connection;
-
-  Executor executor_;
-  Options options_;
-  std::shared_ptr<Turn> turn_;
-  Deadlines deadlines_;
-  Mux::Batch batch_;  // shared by all connections: used within one call
-  Bytes sealed_;
-};
-
+/// One connection, from its upgrade to its end.
+///
 /// *Lifetime:* shared; alive while an operation on its socket is. *Threads:* the host's executor.
 class Connection final : public std::enable_shared_from_this<Connection>, public Runnable, private StreamCarrier {
  public:
@@ -105,12 +66,10 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   [[nodiscard]] bool identified() const noexcept { return identified_; }
   void set_identified() noexcept { identified_ = true; }
   [[nodiscard]] const Quota& quota() const noexcept { return quota_; }
-  [[nodiscard]] SteadyTime last_heard() const noexcept { return heard_; }
 
   /// Begins to read, with what the handshake left over.
   void start() {
-    heard_ = host_->now();
-    host_->deadlines_.insert(keepalive_, deadline_after(heard_, host_->options_.keepalive));
+    host_->deadlines_.insert(keepalive_, deadline_after(host_->now(), host_->options_.keepalive));
     host_->turn_->run([this] {
       BytesView left = plain_;
       if (feed(left)) open_records();
@@ -193,7 +152,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     host_->turn_->run([&] {
       if (error)
         return close(error == asio::error::eof ? asio::error::make_error_code(asio::error::connection_reset) : error);
-      heard_counter_ += 1;
+      heard_ = true;
       small_reads_ = n < small_buffer ? small_reads_ + 1 : 0;
       if (end_ + n == buffer_.size()) want_more_ = true;
       end_ += n;
@@ -336,8 +295,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
       drop_orphans();
       const auto& options = host_->options_;
       const SteadyTime now = host_->now();
-      if (std::exchange(heard_counter_, 0U) > 0) {
-        heard_ = now;
+      if (std::exchange(heard_, false)) {
         ping_pending_ = false;
       } else if (ping_pending_) {
         return close(skep::errc::timed_out);
@@ -416,8 +374,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   Bytes unwritten_;  // what the socket did not take at once
   KeepAlive keepalive_;
   Lazy lazy_;
-  SteadyTime heard_;
-  std::uint32_t heard_counter_ = 0;
+  bool heard_ = false;  // anything, since the last round of keepalive
   std::uint32_t ping_number_ = 0;
   int small_reads_ = 0;
   bool want_more_ = false;

@@ -103,6 +103,29 @@ namespace detail {
 
 }  // namespace detail
 
+/// Why a peer could not be reached, in one sentence: "cannot reach 12D3KooW... at /ip4/192.0.2.5/tcp/31337: connection
+/// refused (tried 2 addresses in 1.0 s)".
+/// @param left_alone  nothing was tried: how long its known addresses are left alone after earlier failures
+[[nodiscard]] inline Error unreachable(const PeerId& peer, const DialResult& result,
+                                       std::optional<Duration> left_alone = {}) {
+  std::string text = "cannot reach ";
+  if (result.failures.empty()) {
+    text += peer.to_string();
+    text += left_alone ? ": its addresses failed a moment ago and are left alone for another " +
+                             std::to_string(*left_alone / 1s + 1) + " s"
+                       : std::string(": no address of it is known, and no peer knew one");
+    return Error(skep::errc::unreachable, text);
+  }
+  const DialFailure& first = result.failures.front();
+  const auto tenths = result.took / 100ms;
+  if (!peer.empty()) text += peer.to_string() + " at ";
+  text += first.address.to_string() + ": " + detail::in_sentence(first.why) + " (tried " +
+          std::to_string(result.failures.size()) + (result.failures.size() == 1 ? " address in " : " addresses in ") +
+          std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s)";
+  const bool wrong_peer = result.failures.size() == 1 && first.why == errc::wrong_peer;
+  return Error(wrong_peer ? first.why : make_error_code(skep::errc::unreachable), text);
+}
+
 /// One peer, all its addresses. `clock` must live until the end.
 template <Clock C>
 class Dialer {

@@ -26,6 +26,8 @@
 #include "skep/p2p/ping_service.hpp"
 #include "skep/p2p/routing_service.hpp"
 #include "skep/p2p/rpc_stream.hpp"
+#include "skep/p2p/stream_call.hpp"
+#include "skep/p2p/stream_service.hpp"
 #include "skep/p2p/unary_call.hpp"
 #include "skep/p2p/unary_service.hpp"
 

@@ -29,6 +29,7 @@
 #include "skep/core/time.hpp"
 #include "skep/crypto/random.hpp"
 #include "skep/p2p/connection.hpp"
+#include "skep/p2p/connection_table.hpp"
 #include "skep/p2p/dialer.hpp"
 #include "skep/p2p/host_options.hpp"
 #include "skep/p2p/identity.hpp"
@@ -48,7 +49,6 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   /// What happens to connections, for the services that live on them.
   struct Hooks {
     std::function<void(const std::shared_ptr<Connection>&)> connected;
-    std::function<void(const PeerId&)> disconnected;  ///< the last connection to a peer has ended
     /// Asks other peers where one is; adds what it learns to the peer store.
     std::function<awaitable<void>(PeerId)> find_peer;
     std::function<void()> protocols_changed;
@@ -100,27 +100,12 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   }
 
   /// A connection that takes new streams, or null.
-  [[nodiscard]] std::shared_ptr<Connection> find(const PeerId& peer) const {
-    const auto found = connections_.find(peer);
-    if (found == connections_.end()) return nullptr;
-    for (const auto& connection : found->second) {
-      if (connection->usable()) return connection;
-    }
-    return nullptr;
-  }
-  [[nodiscard]] std::vector<PeerId> peers() const {
-    std::vector<PeerId> out;
-    out.reserve(connections_.size());
-    for (const auto& [peer, connections] : connections_) out.push_back(peer);
-    std::sort(out.begin(), out.end());
-    return out;
-  }
+  [[nodiscard]] std::shared_ptr<Connection> find(const PeerId& peer) const { return connections_.find(peer); }
+  [[nodiscard]] std::vector<PeerId> peers() const { return connections_.peers(); }
   /// Visits every connection; those that the visitor causes to be made or lost are not told.
   template <class Visit>
   void for_each_connection(Visit visit) const {
-    std::vector<std::shared_ptr<Connection>> all;
-    for (const auto& [peer, connections] : connections_) all.insert(all.end(), connections.begin(), connections.end());
-    for (const auto& connection : all) visit(connection);
+    for (const auto& connection : connections_.all()) visit(connection);
   }
 
   /// Whether peers may be asked where somebody is.
@@ -148,7 +133,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       tried.took += job->result.took;
     }
     self->refuse_when_closed();
-    throw self->unreachable(peer, tried);
+    throw unreachable(peer, tried, self->wait_until_dialable(peer));
   }
 
   /// Dials one address whoever answers there. @throws Error
@@ -163,7 +148,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       if (error.code() != skep::errc::timed_out) throw;
       throw Error(skep::errc::timed_out, "cannot reach " + address.to_string() + ": timed out");
     }
-    if (!result.connection) throw self->unreachable({}, result);
+    if (!result.connection) throw unreachable({}, result);
     const PeerId peer = result.connection->peer;
     if (peer == self->self()) throw Error(skep::errc::invalid_argument, address.to_string() + " is this host itself");
     self->store_.add_address(peer, address, self->now(), deadline_after(self->now(), 30min));
@@ -176,16 +161,14 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     const PeerId peer = upgraded.peer;
     const bool inbound = upgraded.role == yamux::Role::listener;
     if (closed_ || peer == self()) return false;
-    auto& standing = connections_[peer];
-    if (inbound && (standing.size() >= options_.limits.max_connections_per_peer ||
-                    connection_count_ >= options_.limits.max_connections)) {
-      if (standing.empty()) connections_.erase(peer);
+    if (inbound && (connections_.count(peer) >= options_.limits.max_connections_per_peer ||
+                    connections_.size() >= options_.limits.max_connections)) {
       log(LogLevel::info, "p2p", "refused a connection of " + peer.to_string() + ": too many");
       return false;
     }
     auto connection = std::make_shared<Connection>(shared_from_this(), std::move(upgraded));
-    standing.push_back(connection);
-    if (connection_count_++ == 0) connections_gone_.reset();
+    connections_.insert(connection);
+    connections_gone_.reset();
     store_.connected(peer);
     for (const auto* jobs : {&dials_, &searches_}) {
       if (const auto job = jobs->find(peer); job != jobs->end()) job->second->done.set();
@@ -266,15 +249,16 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   }
 
   void closed(Connection& connection, std::error_code) override {
-    const auto found = connections_.find(connection.peer());
-    if (found == connections_.end()) return;
-    const PeerId peer = connection.peer();
-    std::erase_if(found->second, [&](const auto& one) { return one.get() == &connection; });
-    if (found->second.empty()) connections_.erase(found);
-    --connection_count_;
-    store_.disconnected(peer, now());
-    if (!connections_.contains(peer) && hooks.disconnected) hooks.disconnected(peer);
-    if (connection_count_ == 0) connections_gone_.set();
+    if (!connections_.erase(connection)) return;
+    store_.disconnected(connection.peer(), now());
+    if (connections_.size() == 0) connections_gone_.set();
+  }
+
+  // For how long the known addresses of a peer are left alone; none when there are none.
+  [[nodiscard]] std::optional<Duration> wait_until_dialable(const PeerId& peer) const {
+    const auto when = store_.dialable_at(peer, now());
+    if (!when) return std::nullopt;
+    return *when - now();
   }
 
   [[nodiscard]] DialJobs& jobs(Search search) noexcept { return search == Search::no ? dials_ : searches_; }
@@ -333,27 +317,6 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     co_return result;
   }
 
-  // "cannot reach 12D3KooW... at /ip4/192.0.2.5/tcp/31337: connection refused (tried 2 addresses in 1.0 s)"
-  [[nodiscard]] Error unreachable(const PeerId& peer, const DialResult& result) const {
-    if (result.failures.empty()) {
-      const auto later = store_.dialable_at(peer, now());
-      return Error(skep::errc::unreachable,
-                   "cannot reach " + peer.to_string() +
-                       (later ? ": its addresses failed a moment ago and are left alone for another " +
-                                    std::to_string((*later - now()) / 1s + 1) + " s"
-                              : std::string(": no address of it is known, and no peer knew one")));
-    }
-    const DialFailure& first = result.failures.front();
-    const auto tenths = result.took / 100ms;
-    std::string text = "cannot reach ";
-    if (!peer.empty()) text += peer.to_string() + " at ";
-    text += first.address.to_string() + ": " + detail::in_sentence(first.why) + " (tried " +
-            std::to_string(result.failures.size()) + (result.failures.size() == 1 ? " address in " : " addresses in ") +
-            std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s)";
-    const bool wrong_peer = result.failures.size() == 1 && first.why == errc::wrong_peer;
-    return Error(wrong_peer ? first.why : make_error_code(skep::errc::unreachable), text);
-  }
-
   static awaitable<void> accept_loop(std::shared_ptr<HostState> self,
                                      std::shared_ptr<asio::ip::tcp::acceptor> listener) {
     for (;;) {
@@ -403,8 +366,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   ProtocolTable protocols_;
   std::vector<std::shared_ptr<asio::ip::tcp::acceptor>> listeners_;
   std::vector<Multiaddr> announced_;
-  std::unordered_map<PeerId, std::vector<std::shared_ptr<Connection>>> connections_;
-  std::size_t connection_count_ = 0;
+  ConnectionTable connections_;
   DialJobs dials_;     // at the addresses that are known
   DialJobs searches_;  // after asking others for more
   std::size_t upgrades_ = 0;

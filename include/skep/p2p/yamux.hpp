@@ -17,23 +17,9 @@
 #include "skep/core/result.hpp"
 #include "skep/p2p/error.hpp"
 #include "skep/p2p/yamux_frame.hpp"
+#include "skep/p2p/yamux_stream.hpp"
 
 namespace skep::inline v0::p2p::yamux {
-
-/// Who connected: fixes the parity of the stream ids.
-enum class Role { dialer, listener };
-
-struct Limits {
-  std::size_t max_inbound = 1024;                ///< streams opened by the peer at one time; more are reset at once
-  std::size_t max_outbound = 64 * 1024;          ///< streams opened by us at one time; open() fails above it
-  std::size_t max_unacknowledged = 256;          ///< opened and not yet accepted; more wait here, as peers refuse them
-  std::uint32_t max_window = 16 * 1024 * 1024;   ///< a stream's receive window never grows above it
-  std::size_t window_budget = 64 * 1024 * 1024;  ///< what all streams together may have been granted above their start
-  std::size_t max_control = 4096;                ///< answers to pings and resets that wait to be written
-};
-
-/// When something small has to leave: at once, or with the next frame that has to leave anyway.
-enum class Urgency { now, lazy };
 
 /// One connection's streams (yamux specification; wire forms of all libp2p implementations are accepted).
 ///
@@ -46,75 +32,9 @@ enum class Urgency { now, lazy };
 template <class Owner>
 class Session {
  public:
-  class Stream {
-   public:
-    Owner owner{};  ///< of the driver; let go when the stream is gone
-
-    [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
-    /// The peer will send nothing more.
-    [[nodiscard]] bool remote_closed() const noexcept { return remote_closed_; }
-    /// We promised to send nothing more.
-    [[nodiscard]] bool local_closed() const noexcept { return fin_queued_; }
-    [[nodiscard]] bool inbound() const noexcept { return inbound_; }
-    /// Nothing written is left to be handed out.
-    [[nodiscard]] bool drained() const noexcept { return next_ == outgoing_.size(); }
-    /// How many bytes the peer may still send.
-    [[nodiscard]] std::uint32_t receive_window() const noexcept { return receive_window_; }
-
-   private:
-    friend class Session;
-    enum class List : std::uint8_t { none, ready, lazy, waiting };
-
-    std::uint32_t id_ = 0;
-    std::uint64_t send_window_ = initial_window;
-    std::uint32_t receive_window_ = initial_window;
-    std::uint32_t target_window_ = initial_window;
-    std::uint32_t unread_ = 0;  // received, not yet consumed
-    std::uint32_t grant_ = 0;   // credit to be announced
-    std::vector<BytesView> outgoing_;
-    std::size_t next_ = 0;  // first of outgoing_ that is not handed out whole
-    Stream* before_ = nullptr;
-    Stream* after_ = nullptr;
-    List list_ = List::none;
-    bool inbound_ = false;
-    bool syn_pending_ = false;
-    bool ack_pending_ = false;
-    bool acknowledged_ = false;
-    bool fin_queued_ = false;
-    bool fin_lazy_ = false;
-    bool data_lazy_ = false;
-    bool fin_sent_ = false;
-    bool remote_closed_ = false;
-    bool doomed_ = false;
-  };
-
-  struct Event {
-    enum class Kind {
-      none,       ///< the input is used up
-      opened,     ///< the peer opened `stream`; set its owner
-      data,       ///< `data` of `stream`; say consumed() when it is out of the way
-      ended,      ///< the peer closed its half of `stream`
-      reset,      ///< the peer gave `stream` up in both directions; it is gone after this event
-      pong,       ///< the answer to ping number `value`
-      went_away,  ///< the peer ends the session for reason `value`; 0: only no new streams
-    };
-    Kind kind = Kind::none;
-    Stream* stream = nullptr;
-    BytesView data;
-    std::uint32_t value = 0;
-  };
-
-  /// What `take()` hands out: the pieces to be sent in order, and the streams whose last written byte is among them.
-  /// Reused from one call to the next.
-  struct Batch {
-    std::vector<BytesView> pieces;
-    std::vector<Stream*> drained;
-    std::size_t size = 0;
-
-   private:
-    friend class Session;
-    std::vector<std::array<std::uint8_t, header_size>> headers;
-  };
+  using Stream = yamux::Stream<Owner>;
+  using Event = yamux::Event<Owner>;
+  using Batch = yamux::Batch<Owner>;
 
   explicit Session(Role role, Limits limits = {}) noexcept
       : role_(role), limits_(limits), next_id_(role == Role::dialer ? 1 : 2), grantable_(limits.window_budget) {}
@@ -226,9 +146,9 @@ class Session {
   }
 
   /// Something has to leave now; lazy frames wait until it has.
-  [[nodiscard]] bool urgent() const noexcept { return !control_.empty() || ready_.first != nullptr; }
+  [[nodiscard]] bool urgent() const noexcept { return !control_.empty() || ready_.first() != nullptr; }
   /// Something has to leave some time.
-  [[nodiscard]] bool pending() const noexcept { return urgent() || lazy_.first != nullptr; }
+  [[nodiscard]] bool pending() const noexcept { return urgent() || lazy_.first() != nullptr; }
   [[nodiscard]] bool idle() const noexcept { return inbound_ + outbound_ == 0; }
   [[nodiscard]] std::size_t inbound() const noexcept { return inbound_; }
   [[nodiscard]] std::size_t outbound() const noexcept { return outbound_; }
@@ -248,13 +168,13 @@ class Session {
       push_header(batch, control_[controls]);
     }
     control_.erase(control_.begin(), control_.begin() + static_cast<std::ptrdiff_t>(controls));
-    while (ready_.first != nullptr && batch.size < budget && batch.headers.size() + 2 <= max_frames) {
-      Stream& stream = *ready_.first;
+    while (ready_.first() != nullptr && batch.size < budget && batch.headers.size() + 2 <= max_frames) {
+      Stream& stream = *ready_.first();
       unlink(stream);
       emit(batch, stream);
     }
-    while (lazy_.first != nullptr && ready_.first == nullptr && batch.headers.size() + 2 <= max_frames) {
-      Stream& stream = *lazy_.first;
+    while (lazy_.first() != nullptr && ready_.first() == nullptr && batch.headers.size() + 2 <= max_frames) {
+      Stream& stream = *lazy_.first();
       unlink(stream);
       emit(batch, stream);
     }
@@ -287,11 +207,7 @@ class Session {
   }
 
  private:
-  struct List {
-    Stream* first = nullptr;
-    Stream* last = nullptr;
-  };
-
+  using List = StreamList<Owner>;
   static constexpr std::size_t max_frames = 256;  // in a batch
   static constexpr std::size_t max_spare = 64;    // streams kept for reuse
 
@@ -388,7 +304,7 @@ class Session {
 
   void release_credit() {
     --unacknowledged_;
-    if (Stream* next = waiting_.first) {
+    if (Stream* next = waiting_.first()) {
       unlink(*next);
       schedule(*next);
     }
@@ -441,9 +357,9 @@ class Session {
                      (fin_due && !stream.fin_lazy_) || (stream.syn_pending_ && !stream.drained() && !stream.data_lazy_);
     if (now) {
       unlink(stream);
-      link(stream, Stream::List::ready);
+      ready_.append(stream);
     } else if (stream.list_ == Stream::List::none && (data_due || fin_due || stream.ack_pending_)) {
-      link(stream, Stream::List::lazy);
+      lazy_.append(stream);
     }
   }
 
@@ -451,7 +367,7 @@ class Session {
   void emit(Batch& batch, Stream& stream) {
     if (stream.syn_pending_) {
       if (unacknowledged_ >= limits_.max_unacknowledged) {
-        link(stream, Stream::List::waiting);
+        waiting_.append(stream);
         return;
       }
       ++unacknowledged_;
@@ -519,23 +435,8 @@ class Session {
     if (list == Stream::List::ready) return ready_;
     return list == Stream::List::lazy ? lazy_ : waiting_;
   }
-
-  void link(Stream& stream, typename Stream::List where) noexcept {
-    List& list = list_of(where);
-    stream.list_ = where;
-    stream.before_ = list.last;
-    stream.after_ = nullptr;
-    (list.last ? list.last->after_ : list.first) = &stream;
-    list.last = &stream;
-  }
-
   void unlink(Stream& stream) noexcept {
-    if (stream.list_ == Stream::List::none) return;
-    List& list = list_of(stream.list_);
-    (stream.before_ ? stream.before_->after_ : list.first) = stream.after_;
-    (stream.after_ ? stream.after_->before_ : list.last) = stream.before_;
-    stream.list_ = Stream::List::none;
-    stream.before_ = stream.after_ = nullptr;
+    if (stream.list_ != Stream::List::none) list_of(stream.list_).remove(stream);
   }
 
   using Streams = std::unordered_map<std::uint32_t, Stream>;
@@ -547,9 +448,9 @@ class Session {
   std::vector<typename Streams::node_type> spare_;
   std::vector<std::uint32_t> doomed_;
   std::vector<FrameHeader> control_;
-  List ready_;    // something has to leave
-  List lazy_;     // an acknowledgement or a closing half that may wait for company
-  List waiting_;  // opened beyond what the peer accepts unacknowledged
+  List ready_{Stream::List::ready};      // something has to leave
+  List lazy_{Stream::List::lazy};        // an acknowledgement or a closing half that may wait for company
+  List waiting_{Stream::List::waiting};  // opened beyond what the peer accepts unacknowledged
   std::size_t inbound_ = 0;
   std::size_t outbound_ = 0;
   std::size_t unacknowledged_ = 0;
