@@ -64,10 +64,10 @@ TEST_CASE("three processes' worth of DHTs share a notebook over real sockets") {
   CHECK_FALSE(found[1]);
   CHECK(found[2]->value == 2);
 
-  auto later = b.get_future("x");
-  auto put = b.store_future("w", 9, expires_in(1min));
-  CHECK(later.get()->value == 1);
-  CHECK(put.get());
+  auto later = b.get_many_future({"x"});
+  auto put = b.store_many_future({{"w", 9, expires_in(1min)}});
+  CHECK(later.get().front()->value == 1);
+  CHECK(put.get().front());
 }
 
 TEST_CASE("A1.7 run_coroutine runs on the DHT's thread and hands over values and errors") {

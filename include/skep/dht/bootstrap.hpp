@@ -108,6 +108,12 @@ awaitable<void> greet_all(std::shared_ptr<State> state, SteadyTime start, Steady
   log(LogLevel::warning, "dht", sentence);
 }
 
+template <class State>
+awaitable<void> introduce(std::shared_ptr<State> state, p2p::PeerId peer, std::shared_ptr<Event> answered) {
+  (void)co_await State::call_ping(state, peer, false);
+  answered->set();
+}
+
 /// Introduces the node again when it has lost everybody it knew, as after an outage of its own network: asks the
 /// initial peers, at most every few seconds, and waits for the first of them.
 template <class State>
@@ -118,10 +124,7 @@ awaitable<void> rejoin_if_alone(std::shared_ptr<State> state) {
   state->next_rejoin = now + state->options.wait_timeout;
   const auto answered = std::make_shared<Event>(state->net.executor());
   for (const auto& peer : state->options.initial_peers) {
-    state->children.spawn([state, peer, answered]() -> awaitable<void> {
-      (void)co_await State::call_ping(state, peer, false);
-      answered->set();
-    });
+    state->children.spawn(introduce(state, peer, answered));
   }
   co_await wait_until(state->net, *answered, now + state->options.wait_timeout);
 }

@@ -100,13 +100,13 @@ class DHT {
   /// Stores a regular value; true when a majority of the replicas keeps it.
   StoreResult store(std::string key, const json& value, WallTime expiration, StoreOptions options = {}) {
     require_may_block("DHT::store");
-    return store_future(std::move(key), value, expiration, options).get();
+    return store_many_future({{std::move(key), value, expiration, {}}}, options).get().front();
   }
   /// Stores one item of the dictionary under a key.
   StoreResult store_subkey(std::string key, const json& subkey, const json& value, WallTime expiration,
                            StoreOptions options = {}) {
-    auto results = store_many({{std::move(key), value, expiration, subkey}}, options);
-    return results.front();
+    require_may_block("DHT::store_subkey");
+    return store_many_future({{std::move(key), value, expiration, subkey}}, options).get().front();
   }
   /// Stores many items at once; results in the items' order.
   std::vector<StoreResult> store_many(std::vector<JsonStoreItem> items, StoreOptions options = {}) {
@@ -116,7 +116,7 @@ class DHT {
   /// What is stored under a key, or nothing.
   std::optional<JsonFound> get(std::string key, GetOptions options = {}) {
     require_may_block("DHT::get");
-    return get_future(std::move(key), options).get();
+    return std::move(get_many_future({std::move(key)}, options).get().front());
   }
   /// The same for many keys at once; results in the keys' order.
   std::vector<std::optional<JsonFound>> get_many(std::vector<std::string> keys, GetOptions options = {}) {
@@ -124,13 +124,7 @@ class DHT {
     return get_many_future(std::move(keys), options).get();
   }
 
-  // The same without blocking
-  [[nodiscard]] std::future<StoreResult> store_future(std::string key, const json& value, WallTime expiration,
-                                                      StoreOptions options = {}) {
-    return run_coroutine_future([key = std::move(key), value = to_value(value), expiration, options](auto node) {
-      return node.store(key, value, expiration, options);
-    });
-  }
+  // The same without waiting
   [[nodiscard]] std::future<std::vector<StoreResult>> store_many_future(std::vector<JsonStoreItem> items,
                                                                         StoreOptions options = {}) {
     std::vector<StoreItem> values;
@@ -138,11 +132,6 @@ class DHT {
     for (auto& item : items) values.push_back(to_store_item(std::move(item)));
     return run_coroutine_future(
         [values = std::move(values), options](auto node) { return node.store_many(values, options); });
-  }
-  [[nodiscard]] std::future<std::optional<JsonFound>> get_future(std::string key, GetOptions options = {}) {
-    return run_coroutine_future([key = std::move(key), options](auto node) -> awaitable<std::optional<JsonFound>> {
-      co_return to_json(co_await node.get(key, options));
-    });
   }
   [[nodiscard]] std::future<std::vector<std::optional<JsonFound>>> get_many_future(std::vector<std::string> keys,
                                                                                    GetOptions options = {}) {
