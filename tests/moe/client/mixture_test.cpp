@@ -1,5 +1,8 @@
 #include "skep/moe/client/mixture.hpp"
 
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/serialize.h>
+
 #include <atomic>
 #include <chrono>
 #include <cmath>

@@ -1,5 +1,8 @@
 #include "skep/moe/client/remote_expert.hpp"
 
+#include <torch/nn/modules/container/sequential.h>
+
+#include <atomic>
 #include <chrono>
 #include <sstream>
 #include <thread>
