@@ -3,29 +3,23 @@
 
 #include <algorithm>
 #include <array>
-#include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <set>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "skep/async/awaitable.hpp"
-#include "skep/async/cancellation.hpp"
-#include "skep/async/event.hpp"
-#include "skep/async/scope.hpp"
+#include "skep/async/runner.hpp"
+#include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
+#include "skep/core/random.hpp"
 #include "skep/core/time.hpp"
 #include "skep/crypto/random.hpp"
 #include "skep/dht/dht.hpp"
@@ -35,111 +29,12 @@
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/module_backend.hpp"
 #include "skep/moe/server/runtime.hpp"
+#include "skep/moe/server/server_options.hpp"
+#include "skep/moe/server/serving.hpp"
 #include "skep/moe/server/statistics.hpp"
 #include "skep/moe/server/uid_pattern.hpp"
-#include "skep/moe/uid.hpp"
 
 namespace skep::inline v0::moe {
-
-/// Experts of one class: these uids, or so many free ones.
-struct ExpertGroup {
-  std::string expert_cls = {};                ///< the `Expert<M>::name`; empty: the server's first class
-  std::vector<std::string> expert_uids = {};  ///< exactly these
-  std::size_t num_experts = 0;                ///< or so many that nobody serves yet
-  std::string expert_pattern = {};            ///< drawn from it ("ffn.[0:4].[0:4]"); empty: "expert.0", "expert.1", ...
-  ExpertOptions expert = {};
-};
-
-/// Options of a Server; the defaults are Hivemind's.
-struct ServerOptions {
-  std::vector<ExpertGroup> experts;
-  OptimizerFactory optimizer = adam();
-  std::size_t min_batch_size = 1;
-  std::size_t max_batch_size = 4096;
-  Duration batch_timeout = 100ms;               ///< how long fewer samples than the minimum wait for company
-  Compression compression = Compression::none;  ///< of inputs, outputs and gradients
-  int threads = 0;                              ///< LibTorch threads in one operation; 0 leaves LibTorch's choice
-  Duration update_period = 30s;                 ///< between two declarations of the experts
-  std::optional<Duration> expiration = {};      ///< life of a declaration; max(2 x update_period, 3 s) when not given
-  ConnectionHandlerOptions handler = {};
-};
-
-namespace detail {
-
-/// What the DHT's thread and the server's owner tell each other.
-struct ServerOnNetwork {
-  std::optional<Event> declared;  // the door is open and the experts were declared once, or will not be
-  std::optional<Event> leave;
-  bool closed = false;
-};
-
-/// Tells the DHT of the experts; a failure is logged and does not end the server. @return whether it worked
-inline awaitable<bool> declare_once(dht::Node<p2p::Host> node, std::vector<std::string> uids, Duration expiration,
-                                    Duration timeout) {
-  try {
-    const auto records = co_await declare_experts(node, uids, node.now() + expiration, {.timeout = timeout});
-    const auto kept = std::ranges::count_if(records, [](const auto& record) { return bool(record.stored); });
-    if (static_cast<std::size_t>(kept) == records.size()) co_return true;
-    log(LogLevel::warning, "server",
-        "only " + std::to_string(kept) + " of " + std::to_string(records.size()) +
-            " records that declare the experts were kept by a majority of their replicas");
-  } catch (const std::exception& e) {
-    if (is_cancellation(std::current_exception())) throw;
-    log(LogLevel::warning, "server",
-        std::string("the experts could not be declared, will be tried again: ") + e.what());
-  }
-  co_return false;
-}
-
-/// Declares the experts, and again every period, after a failure sooner, until cancelled.
-inline awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
-                                     std::vector<std::string> uids, Duration period, Duration expiration) {
-  for (;;) {
-    const bool worked = co_await declare_once(node, uids, expiration, period);
-    network->declared->set();
-    const Duration wait = worked ? period : period / 4;
-    co_await node.network().sleep_until(node.network().steady_now() + wait);
-  }
-}
-
-/// Serves until told to leave, or until the DHT ends.
-inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
-                                     ExpertTable experts, ConnectionHandlerOptions options, Duration period,
-                                     Duration expiration) {
-  const Executor executor = node.network().executor();
-  network->declared.emplace(executor);
-  network->leave.emplace(executor);
-  if (network->closed) {
-    network->declared->set();
-    co_return;
-  }
-  std::vector<std::string> uids;
-  for (const auto& [uid, expert] : experts) uids.push_back(uid);
-  ConnectionHandler<p2p::Host> handler(node.network(), std::move(experts), options);
-  Scope declaring(executor, "server");
-  declaring.spawn(keep_declared(network, node, std::move(uids), period, expiration));
-  try {
-    co_await network->leave->wait();
-  } catch (const std::exception&) {  // the DHT shuts down
-  }
-  co_await clear_cancellation();
-  handler.close();
-  declaring.cancel();
-  co_await declaring.join();
-  network->declared->set();
-}
-
-inline awaitable<void> wait_until_declared(std::shared_ptr<ServerOnNetwork> network) {
-  co_await network->declared->wait();
-}
-
-inline awaitable<void> ask_to_leave(std::shared_ptr<ServerOnNetwork> network) {
-  network->closed = true;
-  if (network->leave) network->leave->set();
-  co_return;
-}
-
-}  // namespace detail
 
 /// Serves any number of experts of the classes `Experts...`, each described by `Expert<M>`:
 ///
@@ -174,7 +69,8 @@ class Server {
   /// Chooses the uids and makes the experts. Blocks while the DHT is asked which uids are taken.
   Server(dht::DHT dht, ServerOptions options)
       : dht_(std::move(dht)), options_(std::move(options)), runtime_({.threads = options_.threads}) {
-    check_options();
+    check(options_);
+    for (const ExpertGroup& group : options_.experts) (void)class_index(group);
     for (const ExpertGroup& group : options_.experts) {
       const std::size_t which = class_index(group);
       for (const std::string& uid : choose_uids(group)) add(which, uid, group.expert);
@@ -219,7 +115,7 @@ class Server {
         if (phase_ != Phase::starting) throw Error(errc::closed, "the server was shut down while it started");
         serving_ = dht_.run_coroutine_future([network = network_, experts = experts_, options = options_.handler,
                                               period = options_.update_period,
-                                              expiration = expiration()](dht::Node<p2p::Host> node) {
+                                              expiration = options_.declaration_life()](dht::Node<p2p::Host> node) {
           return detail::serve_experts(network, std::move(node), experts, options, period, expiration);
         });
       }
@@ -273,32 +169,6 @@ class Server {
 
  private:
   enum class Phase { fresh, starting, running, stopping, stopped };
-
-  [[nodiscard]] Duration expiration() const {
-    return options_.expiration.value_or(std::max<Duration>(2 * options_.update_period, 3s));
-  }
-
-  void check_options() const {
-    const auto refuse = [](const std::string& sentence) { throw Error(errc::invalid_argument, sentence); };
-    if (options_.experts.empty()) refuse("a server without experts serves nothing; give it some in `experts`");
-    if (options_.update_period <= Duration::zero()) refuse("update_period must be longer than nothing");
-    if (expiration() <= options_.update_period) {
-      refuse("expiration must be longer than update_period, or the experts expire before they are declared again");
-    }
-    for (const ExpertGroup& group : options_.experts) {
-      if (group.expert_uids.empty() == (group.num_experts == 0)) {
-        refuse("give either expert_uids or num_experts, possibly with expert_pattern, but not both");
-      }
-      if (!group.expert_uids.empty() && !group.expert_pattern.empty()) {
-        refuse("expert_pattern goes with num_experts, not with expert_uids");
-      }
-      if (group.expert.hidden_dim < 1) refuse("hidden_dim must be at least 1");
-      for (const std::string& uid : group.expert_uids) {
-        if (!is_valid_uid(uid)) throw detail::invalid_uid(uid);
-      }
-      (void)class_index(group);
-    }
-  }
 
   [[nodiscard]] static std::size_t class_index(const ExpertGroup& group) {
     if (group.expert_cls.empty()) return 0;
@@ -365,11 +235,10 @@ class Server {
     {
       std::unique_lock lock(mutex_);
       if (phase_ == Phase::stopping) stopped_.wait(lock, [this] { return phase_ == Phase::stopped; });
+      if (phase_ == Phase::fresh) phase_ = Phase::stopped;
       if (phase_ == Phase::stopped) return;
-      if (std::exchange(phase_, Phase::stopping) == Phase::fresh) {
-        phase_ = Phase::stopped;
-        return;
-      }
+      require_may_block("Server::shutdown");
+      phase_ = Phase::stopping;
     }
     log(LogLevel::info, "server", "Shutting down");
     try {

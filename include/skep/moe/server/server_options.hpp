@@ -1,0 +1,70 @@
+// ServerOptions: which experts a server hosts and how, and what of it does not fit together.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "skep/core/error.hpp"
+#include "skep/core/time.hpp"
+#include "skep/moe/declare.hpp"
+#include "skep/moe/server/connection_handler.hpp"
+#include "skep/moe/server/expert.hpp"
+#include "skep/moe/server/optimizers.hpp"
+#include "skep/moe/tensor/compression.hpp"
+#include "skep/moe/uid.hpp"
+
+namespace skep::inline v0::moe {
+
+/// Experts of one class: these uids, or so many free ones.
+struct ExpertGroup {
+  std::string expert_cls = {};                ///< the `Expert<M>::name`; empty: the server's first class
+  std::vector<std::string> expert_uids = {};  ///< exactly these
+  std::size_t num_experts = 0;                ///< or so many that nobody serves yet
+  std::string expert_pattern = {};            ///< drawn from it ("ffn.[0:4].[0:4]"); empty: "expert.0", "expert.1", ...
+  ExpertOptions expert = {};
+};
+
+/// Options of a Server; the defaults are Hivemind's.
+struct ServerOptions {
+  std::vector<ExpertGroup> experts = {};
+  OptimizerFactory optimizer = adam();
+  std::size_t min_batch_size = 1;
+  std::size_t max_batch_size = 4096;
+  Duration batch_timeout = 100ms;               ///< how long fewer samples than the minimum wait for company
+  Compression compression = Compression::none;  ///< of inputs, outputs and gradients
+  int threads = 0;                              ///< LibTorch threads in one operation; 0 leaves LibTorch's choice
+  Duration update_period = 30s;                 ///< between two declarations of the experts
+  std::optional<Duration> expiration = {};      ///< life of a declaration; max(2 x update_period, 3 s) when not given
+  ConnectionHandlerOptions handler = {};
+
+  [[nodiscard]] Duration declaration_life() const {
+    return expiration.value_or(std::max<Duration>(2 * update_period, 3s));
+  }
+};
+
+/// Throws errc::invalid_argument with the sentence for the first option that does not fit.
+inline void check(const ServerOptions& options) {
+  const auto refuse = [](const std::string& sentence) { throw Error(errc::invalid_argument, sentence); };
+  if (options.experts.empty()) refuse("a server without experts serves nothing; give it some in `experts`");
+  if (options.update_period <= Duration::zero()) refuse("update_period must be longer than nothing");
+  if (options.declaration_life() <= options.update_period) {
+    refuse("expiration must be longer than update_period, or the experts expire before they are declared again");
+  }
+  for (const ExpertGroup& group : options.experts) {
+    if (group.expert_uids.empty() == (group.num_experts == 0)) {
+      refuse("give either expert_uids or num_experts, possibly with expert_pattern, but not both");
+    }
+    if (!group.expert_uids.empty() && !group.expert_pattern.empty()) {
+      refuse("expert_pattern goes with num_experts, not with expert_uids");
+    }
+    if (group.expert.hidden_dim < 1) refuse("hidden_dim must be at least 1");
+    for (const std::string& uid : group.expert_uids) {
+      if (!is_valid_uid(uid)) throw detail::invalid_uid(uid);
+    }
+  }
+}
+
+}  // namespace skep::inline v0::moe
