@@ -69,3 +69,52 @@ TEST_CASE("a listener that is no libp2p is refused at its first words") {
   dialer.start(out);
   CHECK_FALSE(dialer.receive(in, out));
 }
+
+TEST_CASE("the multiplexer is agreed on in the handshake or behind it, whoever names what") {
+  const std::vector<std::string> yamux_only{"/yamux/1.0.0"};
+  const std::vector<std::string> rows[][2] = {{{}, yamux_only},
+                                              {yamux_only, {}},
+                                              {{}, {}},
+                                              {{"/mplex/6.7.0"}, yamux_only},
+                                              {{"/mplex/6.7.0", "/yamux/1.0.0"}, yamux_only}};
+  const auto alice = Identity::generate();
+  const auto bob = Identity::generate();
+  for (const auto& row : rows) {
+    for (const std::size_t step : {1U, 100000U}) {
+      Upgrade dialer(yamux::Role::dialer, std::make_shared<const NoiseCredentials>(alice, row[0]), bob.id());
+      Upgrade listener(yamux::Role::listener, std::make_shared<const NoiseCredentials>(bob, row[1]));
+      CHECK_FALSE(talk(dialer, listener, step));
+      CHECK(dialer.done());
+      CHECK(listener.done());
+      CHECK(listener.peer() == alice.id());
+    }
+  }
+}
+
+TEST_CASE("the dialer saves a round trip: its proposal and the first handshake message leave together") {
+  Upgrade dialer(yamux::Role::dialer, std::make_shared<const NoiseCredentials>(Identity::generate()));
+  Bytes out;
+  dialer.start(out);
+  CHECK(out.size() == 20 + 8 + 34);
+}
+
+TEST_CASE("what ends an upgrade, and what does not") {
+  const auto code = [](yamux::Role role, Bytes input) {
+    Upgrade end(role, std::make_shared<const NoiseCredentials>(Identity::generate()));
+    Bytes out;
+    end.start(out);
+    const auto taken = end.receive(input, out);
+    return taken ? std::error_code() : taken.error();
+  };
+  const auto tokens = [](std::initializer_list<const char*> names) {
+    Bytes out;
+    for (const char* const name : names) append_multistream_token(out, name);
+    return out;
+  };
+  CHECK(code(yamux::Role::dialer, tokens({"/multistream/1.0.0", "na"})) == p2p::errc::protocol_not_supported);
+  CHECK_FALSE(code(yamux::Role::listener, tokens({"/multistream/1.0.0", "/tls/1.0.0"})));  // another may follow
+  Bytes garbage = tokens({"/multistream/1.0.0", "/noise"});
+  append(garbage, Bytes{0, 5, 1, 2, 3, 4, 5});
+  CHECK(code(yamux::Role::dialer, garbage) == p2p::errc::handshake_failed);
+  CHECK(code(yamux::Role::listener, garbage) == p2p::errc::handshake_failed);
+}
