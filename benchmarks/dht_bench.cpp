@@ -221,7 +221,7 @@ void measure(Table& table, bool quick) {
                .skep = time_text(series[3].p50()),
                .limit = time_text(finds_latest * find.p50()),
                .ratio = ratio(series[3], finds_latest, find),
-               .goal = 1.2});
+               .goal = 1.5});
   const double calls_a_store = per(storing.find + storing.store, stored);
   table.print({.name = "dht store" + where,
                .skep = time_text(series[1].p50()),

@@ -53,14 +53,19 @@ class Traversal {
 
   /// The requests to send now, counted as in flight.
   [[nodiscard]] std::vector<Request> next() {
+    std::vector<Request> requests;
+    if (std::count(done_.begin(), done_.end(), false) == 1) {  // nobody to share with
+      const auto key = static_cast<std::size_t>(std::find(done_.begin(), done_.end(), false) - done_.begin());
+      while (auto node = lookups_[key].next()) requests.push_back({*std::move(node), {key}});
+      return requests;
+    }
     std::map<DHTID, Offer> offers;
     std::vector<std::vector<Offer*>> offers_of(size());
     std::vector<std::size_t> room(size(), 0);
-    const bool alone = std::count(done_.begin(), done_.end(), false) == 1;
     for (std::size_t key = 0; key < size(); ++key) {
       if (done_[key]) continue;
       room[key] = lookups_[key].room();
-      const auto choices = lookups_[key].choices(alone ? room[key] : std::max(options_.packing, room[key]));
+      const auto choices = lookups_[key].choices(std::max(options_.packing, room[key]));
       for (std::size_t rank = 0; rank < choices.size(); ++rank) {
         Offer& offer = offers.try_emplace(choices[rank]->id, Offer{*choices[rank], {}, rank}).first->second;
         offer.rank = std::min(offer.rank, rank);
@@ -68,7 +73,6 @@ class Traversal {
         offers_of[key].push_back(&offer);
       }
     }
-    std::vector<Request> requests;
     for (;;) {
       const auto best = std::max_element(offers.begin(), offers.end(), [](const auto& a, const auto& b) {
         const std::size_t n = a.second.keys.size();
