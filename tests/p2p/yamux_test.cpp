@@ -170,7 +170,7 @@ TEST_CASE("a call in one frame, its answer in one frame") {
   callee.write(stream, response);
   callee.finish(stream);
   const Bytes back = taken(callee);
-  CHECK(back == data(ack | fin, 1, "response"));
+  CHECK(back == join({data(ack, 1, "response"), window(fin, 1)}));
 
   CHECK(events(caller, back) == "data 1 response, ended 1");
   caller.finish(**opened, Urgency::lazy);
@@ -211,11 +211,30 @@ TEST_CASE("a lazy write waits for an urgent one and shares its frame") {
     session.write(stream, answer);
     session.finish(stream);
     CHECK(session.urgent());
-    CHECK(taken(session) == data(ack | fin, 1, "greeting answer"));
+    CHECK(taken(session) == join({data(ack, 1, "greeting answer"), window(fin, 1)}));
   }
   SUBCASE("somebody else has to write") {
     session.ping(1);
     CHECK(taken(session) == join({frame(FrameType::ping, syn, 0, 1), data(ack, 1, "greeting ")}));
+  }
+}
+
+// yamux in Go acts on the flags of a frame before it has stored its data: a reader that wakes in between finds an ended
+// stream and no data, and a unary answer is lost as "EOF" once in some fifty busy calls.
+TEST_CASE("FIN never shares a frame with data") {
+  using namespace yamux;
+  for (const std::size_t size : {std::size_t{1}, std::size_t{100}, std::size_t{max_sent_payload} + 1}) {
+    CAPTURE(size);
+    Mux session(Role::dialer);
+    const Bytes body(size, 7);
+    auto stream = session.open({});
+    REQUIRE(stream);
+    session.write(**stream, body);
+    session.finish(**stream);
+    const auto sent = frames(session);
+    REQUIRE_FALSE(sent.empty());
+    CHECK(sent.back() == FrameHeader{FrameType::window_update, fin, 1, 0});
+    for (std::size_t i = 0; i + 1 < sent.size(); ++i) CHECK_FALSE(sent[i].has(fin));
   }
 }
 
@@ -259,8 +278,9 @@ TEST_CASE("a sender stops at the window and goes on with the credit") {
   events(session, window(ack, 1, 4));
   events(session, window(0, 1, 6));
   const auto rest = frames(session);
-  REQUIRE(rest.size() == 1);
-  CHECK(rest[0] == FrameHeader{FrameType::data, fin, 1, 10});
+  REQUIRE(rest.size() == 2);
+  CHECK(rest[0] == FrameHeader{FrameType::data, 0, 1, 10});
+  CHECK(rest[1] == FrameHeader{FrameType::window_update, fin, 1, 0});
   CHECK((*stream)->drained());
 }
 

@@ -168,12 +168,12 @@ class Session {
       push_header(batch, control_[controls]);
     }
     control_.erase(control_.begin(), control_.begin() + static_cast<std::ptrdiff_t>(controls));
-    while (ready_.first() != nullptr && batch.size < budget && batch.headers.size() + 2 <= max_frames) {
+    while (ready_.first() != nullptr && batch.size < budget && batch.headers.size() + 3 <= max_frames) {
       Stream& stream = *ready_.first();
       unlink(stream);
       emit(batch, stream);
     }
-    while (lazy_.first() != nullptr && ready_.first() == nullptr && batch.headers.size() + 2 <= max_frames) {
+    while (lazy_.first() != nullptr && ready_.first() == nullptr && batch.headers.size() + 3 <= max_frames) {
       Stream& stream = *lazy_.first();
       unlink(stream);
       emit(batch, stream);
@@ -363,7 +363,9 @@ class Session {
     }
   }
 
-  // Writes one frame of the stream, and a second one when there is credit to announce.
+  // Writes one frame of the stream, one before it when there is credit to announce, and one behind it when our half is
+  // closed: FIN never shares a frame with data, since yamux in Go looks at the flags before it has stored the data, and
+  // a reader that wakes in between takes the stream for ended.
   void emit(Batch& batch, Stream& stream) {
     if (stream.syn_pending_) {
       if (unacknowledged_ >= limits_.max_unacknowledged) {
@@ -384,17 +386,13 @@ class Session {
       push_header(batch, {FrameType::data, flags, stream.id_, 0});
       const std::uint32_t size = push_data(batch, stream);
       store_be<std::uint32_t>(batch.headers.back().data() + 8, size);
-      if (stream.fin_queued_ && stream.drained()) {
-        stream.fin_sent_ = true;
-        batch.headers.back()[3] |= static_cast<std::uint8_t>(fin);
-      }
-    } else {
-      if (stream.fin_queued_ && !stream.fin_sent_ && stream.drained()) {
-        stream.fin_sent_ = true;
-        flags |= fin;
-      }
-      if (flags != 0) push_header(batch, {FrameType::window_update, flags, stream.id_, 0});
+      flags = 0;
     }
+    if (stream.fin_queued_ && !stream.fin_sent_ && stream.drained()) {
+      stream.fin_sent_ = true;
+      flags |= fin;
+    }
+    if (flags != 0) push_header(batch, {FrameType::window_update, flags, stream.id_, 0});
     if (had_data && stream.drained()) batch.drained.push_back(&stream);
     if (stream.fin_sent_ && stream.remote_closed_) {
       doom(stream);
