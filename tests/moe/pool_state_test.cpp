@@ -24,7 +24,7 @@ std::shared_ptr<State> make_pool() {
   return std::make_shared<State>(Double{}, skep::moe::TaskPoolOptions{}, std::make_shared<skep::moe::BatchScheduler>());
 }
 awaitable<void> keep(std::shared_ptr<State> pool, Ints batch, std::vector<Ints>& results) {
-  results.push_back(co_await State::submit(pool, std::move(batch)));
+  results.push_back(co_await State::submit(pool, std::move(batch), {}));
 }
 }  // namespace
 

@@ -24,30 +24,9 @@
 #include "skep/moe/batch.hpp"
 #include "skep/moe/batch_queue.hpp"
 #include "skep/moe/batch_scheduler.hpp"
+#include "skep/moe/pool_options.hpp"
 
 namespace skep::inline v0::moe {
-
-/// Options of a TaskPool.
-struct TaskPoolOptions {
-  std::size_t max_batch_size = 4096;  ///< samples in one batch; a larger task is refused
-  std::size_t min_batch_size = 1;     ///< fewer samples wait for company, but no longer than `timeout`
-  Duration timeout = 100ms;           ///< how long the oldest task waits for a batch below the minimum to fill
-  std::size_t max_queued = 1024;      ///< tasks that may wait; one more fails with errc::busy at once
-  std::string name = "pool";          ///< in statistics and error messages
-};
-
-/// What a pool has done since it was made.
-struct PoolStatistics {
-  std::size_t batches = 0;
-  std::size_t tasks = 0;    ///< that were computed, failed ones included
-  std::size_t samples = 0;  ///< in those tasks
-  std::size_t failed = 0;   ///< tasks whose function threw
-  std::size_t refused = 0;  ///< tasks that were too large or found the queue full
-  std::size_t dropped = 0;  ///< tasks whose caller had gone before they were computed
-  std::size_t queued = 0;   ///< tasks that wait now
-  Duration waited{};        ///< from submission to the start of the batch, summed over tasks
-  Duration computed{};      ///< spent in the function
-};
 
 namespace detail {
 
@@ -73,10 +52,10 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
 
   [[nodiscard]] const TaskPoolOptions& options() const noexcept { return options_; }
 
-  static awaitable<Result> submit(std::shared_ptr<PoolState> self, Batch batch) {
+  static awaitable<Result> submit(std::shared_ptr<PoolState> self, Batch batch, TaskOptions options) {
     const auto executor = co_await this_executor;
     Event done(executor);
-    const auto task = std::make_shared<Task>(executor, std::move(batch), &done);
+    const auto task = std::make_shared<Task>(executor, std::move(batch), options, &done);
     const Abandon abandon{task};  // however this coroutine ends
     self->enqueue(task);
     co_await done.wait();
@@ -138,11 +117,12 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
 
  private:
   struct Task {
-    Task(Executor e, Batch b, Event* d)
-        : executor(std::move(e)), batch(std::move(b)), size(BatchTraits<Batch>::size(batch)), done(d) {}
+    Task(Executor e, Batch b, TaskOptions o, Event* d)
+        : executor(std::move(e)), batch(std::move(b)), size(BatchTraits<Batch>::size(batch)), options(o), done(d) {}
     const Executor executor;  // where the caller waits
     Batch batch;
     std::size_t size;
+    const TaskOptions options;
     SteadyTime submitted = std::chrono::steady_clock::now();
     std::atomic<bool> abandoned = false;
     Outcome<Result> outcome;  // written by the computing thread before `done` is set

@@ -12,6 +12,7 @@
 #include "skep/async/runner.hpp"
 #include "skep/moe/batch.hpp"
 #include "skep/moe/batch_scheduler.hpp"
+#include "skep/moe/pool_options.hpp"
 #include "skep/moe/pool_state.hpp"
 
 namespace skep::inline v0::moe {
@@ -84,7 +85,9 @@ class TaskPool {
   /// Computes the function for `batch`, together with other tasks, and gives this task's part of the result. Throws
   /// what the function threw for it; errc::limit_exceeded when it is larger than the maximum; errc::busy when the queue
   /// is full; errc::closed.
-  [[nodiscard]] awaitable<Result> submit_task(Batch batch) const { return State::submit(state_, std::move(batch)); }
+  [[nodiscard]] awaitable<Result> submit_task(Batch batch, TaskOptions options = {}) const {
+    return State::submit(state_, std::move(batch), options);
+  }
 
   /// Lets no new task in and fails those that wait; a batch that is being computed is still delivered. Idempotent.
   void close() {
