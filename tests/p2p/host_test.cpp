@@ -53,6 +53,12 @@ CO_TEST_CASE("bodies up to the limit of unary calls, and not beyond") {
   skep::Random(7).fill(body);
   const auto answer = co_await client.call(server.self(), "Echo.rpc_say", body);
   CHECK(answer == body);
+  for (const Host& host : {server, client}) {
+    for (const auto bytes : {host.traffic().received, host.traffic().sent}) {
+      CHECK(bytes > body.size());
+      CHECK(bytes < body.size() + body.size() / 50);
+    }
+  }
 
   body.resize(4 * 1024 * 1024);
   const auto refused = co_await failure_of(client.call(server.self(), "Echo.rpc_say", body));

@@ -153,6 +153,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
       if (error)
         return close(error == asio::error::eof ? asio::error::make_error_code(asio::error::connection_reset) : error);
       heard_ = true;
+      host_->traffic_.received += n;
       small_reads_ = n < small_buffer ? small_reads_ + 1 : 0;
       if (end_ + n == buffer_.size()) want_more_ = true;
       end_ += n;
@@ -255,6 +256,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
       if (const auto machine = stream->owner.machine()) machine->on_drained();
     }
     if (closed_) return false;
+    host_->traffic_.sent += size;
     std::error_code error;
     const std::size_t n = socket_.write_some(asio::buffer(sealed.data(), size), error);
     if (error && error != asio::error::would_block && error != asio::error::try_again) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -18,6 +19,12 @@
 namespace skep::inline v0::p2p {
 
 class Connection;
+
+/// Bytes on the wire over all connections of a host, Noise's own included; the handshakes are not counted.
+struct Traffic {
+  std::uint64_t received = 0;
+  std::uint64_t sent = 0;
+};
 
 /// What the connections of a host have in common, and what they tell it. Outlives them.
 class ConnectionHost {
@@ -39,6 +46,7 @@ class ConnectionHost {
   [[nodiscard]] Deadlines& deadlines() noexcept { return deadlines_; }
   [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
   [[nodiscard]] SteadyTime now() const noexcept { return std::chrono::steady_clock::now(); }
+  [[nodiscard]] const Traffic& traffic() const noexcept { return traffic_; }
 
  protected:
   ~ConnectionHost() = default;
@@ -55,6 +63,7 @@ class ConnectionHost {
   Options options_;
   std::shared_ptr<Turn> turn_;
   Deadlines deadlines_;
+  Traffic traffic_;
   Mux::Batch batch_;  // shared by all connections: used within one call
   Bytes sealed_;
 };

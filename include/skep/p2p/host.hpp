@@ -69,6 +69,8 @@ class Host {
   }
   /// Who is connected now.
   [[nodiscard]] std::vector<PeerId> peers() const { return state().peers(); }
+  /// What its connections have received and sent so far.
+  [[nodiscard]] const Traffic& traffic() const noexcept { return state().traffic(); }
   /// Remembers an address of a peer, with or without its /p2p, for as long as the host lives.
   void add_address(const PeerId& peer, const Multiaddr& address) {
     state().store().add_address(peer, address.without_peer(), state().now(), SteadyTime::max());
