@@ -37,3 +37,22 @@ TEST_CASE("an optional message is there only when the bytes have it") {
   write_optional(writer, 1, std::optional<AccessToken>(AccessToken{}));
   CHECK(to_hex(out) == "0a00");
 }
+
+TEST_CASE("an authorization is written before the other fields and taken off again, the others untouched") {
+  const ResponseAuthInfo auth{.service_access_token = {}, .nonce = {4}, .signature = {5}};
+  const Bytes rest = unhex("1001 0a00");  // fields 2 and, out of order, 1
+  const Bytes message = with_auth(auth, rest);
+  CHECK(to_hex(message) == "0a061201041a010510010a00");
+  const auto parts = split_auth<ResponseAuthInfo>(message);
+  REQUIRE(parts);
+  CHECK(parts->auth == auth);
+  CHECK(to_bytes(parts->rest) == rest);
+  CHECK(to_hex(with_auth(ResponseAuthInfo{}, {})) == "0a00");
+
+  CHECK(split_auth<ResponseAuthInfo>({}).error() == errc::not_found);
+  CHECK(split_auth<ResponseAuthInfo>(rest).error() == errc::not_found);
+  CHECK(split_auth<ResponseAuthInfo>(unhex("0a")).error() == errc::truncated);
+  CHECK(split_auth<ResponseAuthInfo>(unhex("0a05120104")).error() == errc::truncated);
+  CHECK(split_auth<ResponseAuthInfo>(unhex("0affffffffffffffffff01")).error() == errc::truncated);
+  CHECK(split_auth<ResponseAuthInfo>(unhex("0a021205")).error() == errc::malformed);
+}

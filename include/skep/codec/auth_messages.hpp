@@ -1,12 +1,15 @@
 // The authorization fields of Hivemind's DHT messages, absent unless an application installs an authorizer.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "skep/codec/protobuf.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/result.hpp"
+#include "skep/core/varint.hpp"
 
 namespace skep::inline v0::codec {
 
@@ -106,6 +109,38 @@ inline Result<void> ResponseAuthInfo::merge(BytesView bytes) {
       default: field.skip(); return {};
     }
   });
+}
+
+/// A message whose field 1 is its authorization, taken apart.
+template <class AuthInfo>
+struct AuthorizedMessage {
+  AuthInfo auth;
+  BytesView rest;  ///< the bytes of all other fields
+};
+
+/// Writes an authorization before the other fields of a message: it has the lowest number.
+template <class AuthInfo>
+[[nodiscard]] Bytes with_auth(const AuthInfo& auth, BytesView rest) {
+  Bytes out;
+  MessageWriter writer(out);
+  writer.message(1, [&](MessageWriter& nested) { auth.write(nested); });
+  append(out, rest);
+  return out;
+}
+
+/// Takes the authorization off a message, whose other fields stay as they are. @return errc::not_found when the message
+/// does not begin with one, errc::malformed or errc::truncated for what cannot be read
+template <class AuthInfo>
+[[nodiscard]] Result<AuthorizedMessage<AuthInfo>> split_auth(BytesView message) {
+  if (message.empty() || message.front() != 0x0a) return errc::not_found;
+  const auto length = read_varint(message.subspan(1));
+  if (!length) return length.error();
+  const BytesView after = message.subspan(1 + length->size);
+  if (length->value > after.size()) return errc::truncated;
+  const auto size = static_cast<std::size_t>(length->value);
+  auto auth = decode_message<AuthInfo>(after.first(size));
+  if (!auth) return auth.error();
+  return AuthorizedMessage<AuthInfo>{*std::move(auth), after.subspan(size)};
 }
 
 }  // namespace skep::inline v0::codec

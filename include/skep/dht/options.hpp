@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "skep/p2p/peer_id.hpp"
 
 namespace skep::inline v0::dht {
+
+class Authorizer;  // dht/authorizer.hpp
 
 /// Options of a node, with Hivemind's names and, but for `cache_size` and the storage's bounds, its defaults.
 struct NodeOptions {
@@ -27,15 +30,16 @@ struct NodeOptions {
   std::size_t chunk_size = 16;    ///< most keys in one request
   std::size_t search_width = 10;  ///< nearest nodes that must answer before a key counts as not found
   Duration wait_timeout = 3s;     ///< of one request to one node
-  Duration bootstrap_timeout = 3s;       ///< of joining, counted from its start
-  bool ensure_bootstrap_success = true;  ///< fail unless an initial peer answers and can reach us
-  bool strict = true;                    ///< fail when an initial peer's clock differs or it cannot reach us
-  bool client_mode = false;              ///< serve nobody and hold no records of others
-  bool cache_locally = true;             ///< remember what was found
-  std::size_t cache_size = 10'000;       ///< records remembered
-  Duration blacklist_time = 5s;          ///< first ban of a node that fails; zero: none
-  double backoff_rate = 2;               ///< of further bans
-  StorageLimits storage = {};            ///< of the records held for others
+  Duration bootstrap_timeout = 3s;              ///< of joining, counted from its start
+  bool ensure_bootstrap_success = true;         ///< fail unless an initial peer answers and can reach us
+  bool strict = true;                           ///< fail when an initial peer's clock differs or it cannot reach us
+  bool client_mode = false;                     ///< serve nobody and hold no records of others
+  bool cache_locally = true;                    ///< remember what was found
+  std::size_t cache_size = 10'000;              ///< records remembered
+  Duration blacklist_time = 5s;                 ///< first ban of a node that fails; zero: none
+  double backoff_rate = 2;                      ///< of further bans
+  StorageLimits storage = {};                   ///< of the records held for others
+  std::shared_ptr<Authorizer> authorizer = {};  ///< of a moderated swarm: signs every call and judges those of others
 };
 
 /// Options of reading.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/answer_times.hpp"
+#include "skep/dht/authorizer.hpp"
 #include "skep/dht/local_node.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/dht/traversal.hpp"
@@ -55,7 +57,9 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
       net.handle(method, [weak = this->weak_from_this(), answer](p2p::Request request) -> awaitable<p2p::Payload> {
         auto self = weak.lock();
         if (!self || self->closed) throw Error(errc::closed, "this DHT node is closed");
-        return answer(std::move(self), std::move(request));
+        if (!self->options.authorizer) return answer(std::move(self), std::move(request));
+        return authorized_answer(self->net, self->options.authorizer, std::bind_front(answer, self), std::move(request),
+                                 self->options.wait_timeout);
       });
     };
     offer("DHTProtocol.rpc_ping", on_ping);
@@ -77,7 +81,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     codec::PingRequest request;
     request.peer = self->info();
     request.validate = validate;
-    const Bytes bytes = co_await self->net.call(peer, "DHTProtocol.rpc_ping", request.encode(), self->call_options());
+    const Bytes bytes = co_await self->exchange(peer, "DHTProtocol.rpc_ping", request.encode());
     const auto response = codec::PingResponse::decode(bytes);
     if (!response)
       throw Error(response.error(), peer.to_string() + " answers a ping with bytes that are no PingResponse");
@@ -158,13 +162,19 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
   bool closed = false;
 
  private:
-  [[nodiscard]] p2p::CallOptions call_options() const { return {.timeout = this->options.wait_timeout}; }
+  /// One request and its answer, both signed where the swarm is moderated.
+  [[nodiscard]] awaitable<Bytes> exchange(p2p::PeerId peer, const char* method, Bytes request) {
+    const p2p::CallOptions limits{.timeout = this->options.wait_timeout};
+    const auto& authorizer = this->options.authorizer;
+    if (authorizer) return authorized_call(net, authorizer, std::move(peer), method, std::move(request), limits);
+    return net.call(std::move(peer), method, std::move(request), limits);
+  }
 
   /// One request to one node; its failure is remembered and gives nothing, cancellation is thrown.
   static awaitable<std::optional<Bytes>> call(Pointer self, NodeEntry node, const char* method, Bytes request) {
     const SteadyTime start = self->net.steady_now();
     try {
-      Bytes answer = co_await self->net.call(node.contact, method, std::move(request), self->call_options());
+      Bytes answer = co_await self->exchange(node.contact, method, std::move(request));
       self->answer_times.add(self->net.steady_now() - start);
       co_return answer;
     } catch (const std::exception& error) {
