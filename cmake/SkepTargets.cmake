@@ -37,6 +37,9 @@ foreach(_part IN LISTS skep_parts)
   add_library(skep_${_part} INTERFACE)
   add_library(skep::${_part} ALIAS skep_${_part})
   set_target_properties(skep_${_part} PROPERTIES EXPORT_NAME ${_part})
+  if(NOT PROJECT_IS_TOP_LEVEL)
+    set_target_properties(skep_${_part} PROPERTIES SYSTEM ON)  # a user's warnings are about the user's code
+  endif()
   if(skep_headers_${_part})
     target_sources(skep_${_part} INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include
       FILES ${skep_headers_${_part}})

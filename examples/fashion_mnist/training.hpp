@@ -132,9 +132,13 @@ History train(Net& net, const Pictures& pictures, const Insight& insight, const 
 
     loss_sum += loss.template item<double>();
     right += accuracy(logits.argmax(1), labels);
-    if (++since_point == steps_per_point || step + 1 == steps) {
+    ++since_point;
+    const bool point = since_point == steps_per_point || step + 1 == steps;
+    if (point || history.curve.empty()) {
       last_loss = loss_sum / double(since_point);
       last_accuracy = right / double(since_point);
+    }
+    if (point) {
       history.curve.push_back({double((step + 1) * options.batch_size), last_loss, last_accuracy});
       history.load.push_back(insight.take_load());
       loss_sum = right = 0;

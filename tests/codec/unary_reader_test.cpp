@@ -100,8 +100,10 @@ TEST_CASE("nothing behind the message is taken") {
 TEST_CASE("unknown fields and any order of the others") {
   const std::string call = "0a0101 e206026162 1203532e6d 1a0107 98060a f906 0102030405060708 fd0601020304";
   const std::string nested = "1a" + to_hex(Bytes{static_cast<std::uint8_t>(unhex(call).size())}) + call;
-  for (const std::string& hex : std::vector<std::string>{id_hex + nested, nested + id_hex,
-                                                         "aa06026162" + nested + "980601" + id_hex + "a20600"}) {
+  const std::string data_first = "1a0b 1a0107 0a0101 1203532e6d";
+  for (const std::string& hex :
+       std::vector<std::string>{id_hex + nested, nested + id_hex,
+                                "aa06026162" + nested + "980601" + id_hex + "a20600", data_first + id_hex}) {
     const Bytes bytes = framed(unhex(hex));
     for (const std::size_t piece : {std::size_t{1}, std::size_t{3}, bytes.size()}) {
       CAPTURE(hex);
@@ -145,7 +147,7 @@ TEST_CASE("what is no unary call is refused") {
            id + "2200",                       // an answer without response or error
            id + "1a07 1203532e6d 1a00",       // no peer
            id + "1a07 0a00 1203532e6d",       // no data
-           id + "1a09 0a00 1a00 1203532e6d",  // data before the name that says where they go
+           id + "1a04 0a00 1a00",             // no handler's name
            "1a09 0a00 1203532e6d 1a00",       // no call id
            "0a0101",                          // a call id of another length
            id + "2a00",                       // a cancel message

@@ -30,7 +30,7 @@ configure() { # configure FOLDER OPTIONS...: our own tools and caches are no par
 bare=(-DCMAKE_DISABLE_FIND_PACKAGE_Torch=ON -DCMAKE_DISABLE_FIND_PACKAGE_CLI11=ON -DCMAKE_DISABLE_FIND_PACKAGE_spdlog=ON
   -DCMAKE_DISABLE_FIND_PACKAGE_doctest=ON)
 installed=(-DCMAKE_PREFIX_PATH="$work/prefix")
-subdirectory=(-DSKEP_SOURCE="$SKEP_ROOT")
+subdirectory=(-DSKEP_SOURCE="$SKEP_ROOT" -DCMAKE_CXX_FLAGS="-O0 -Weverything -Werror -Wno-c++98-compat") # its own warnings
 
 install_skep() {
   rm -rf "$work/prefix"

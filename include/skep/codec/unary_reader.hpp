@@ -20,8 +20,7 @@ enum class UnaryKind : std::uint8_t { request, response, error };
 
 /// The length prefix and the PersistentConnectionRequest of one unary call, in pieces of any size. `feed` it until
 /// `at_body()`, take the next `body_left()` bytes of the stream elsewhere and report them by `body_taken`, then `feed`
-/// on until `done()`. Fields may come in any order, but a request's handler name stands before its data, as every
-/// protobuf writer puts it: the name decides where the data go.
+/// on until `done()`. Fields may come in any order.
 class UnaryReader {
  public:
   static constexpr std::size_t max_proto = 1024;  ///< of a handler's name, as long as multistream can carry
@@ -42,7 +41,7 @@ class UnaryReader {
     return used;
   }
 
-  /// The next bytes of the stream are the body; `kind()`, `body_left()` and, for a request, `proto()` are known.
+  /// The next bytes of the stream are the body; `kind()` and `body_left()` are known.
   [[nodiscard]] bool at_body() const noexcept { return state_ == State::body; }
   [[nodiscard]] bool done() const noexcept { return state_ == State::done; }
   [[nodiscard]] std::size_t body_left() const noexcept { return field_left_; }
@@ -58,7 +57,7 @@ class UnaryReader {
   [[nodiscard]] UnaryKind kind() const noexcept { return kind_; }
   /// Where a request's answer belongs; valid when `done()`.
   [[nodiscard]] const CallId& call_id() const noexcept { return call_id_; }
-  /// A request's handler name.
+  /// A request's handler name; valid when `done()`.
   [[nodiscard]] const std::string& proto() const noexcept { return proto_; }
 
  private:
@@ -157,7 +156,7 @@ class UnaryReader {
         proto_.clear();
         return begin_state(State::proto, size);
       } else if (tag_ == bytes_field(3)) {
-        return has_proto_ ? begin_body(size, UnaryKind::request) : Result<void>(errc::malformed);
+        return begin_body(size, UnaryKind::request);
       }
     } else if (in_call_) {
       if (tag_ == bytes_field(1)) return begin_body(size, UnaryKind::response);
@@ -202,7 +201,8 @@ class UnaryReader {
     state_ = State::tag;
     if (in_call_ && call_left_ == 0) {
       in_call_ = false;
-      if (!has_body_ || (kind_ == UnaryKind::request && !has_peer_)) return errc::malformed;
+      if (!has_body_) return errc::malformed;
+      if (kind_ == UnaryKind::request && !(has_peer_ && has_proto_)) return errc::malformed;
     }
     if (message_left_ > 0) return {};
     state_ = State::done;
