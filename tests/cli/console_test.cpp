@@ -8,9 +8,9 @@
 using namespace skep;
 
 namespace {
-std::string formatted(spdlog::level::level_enum level, const char* component, const char* text) {
+std::string formatted(spdlog::level::level_enum level, const char* component, const char* text, bool always = false) {
   spdlog::memory_buf_t out;
-  cli::detail::console_format()->format({component, level, text}, out);
+  cli::detail::console_format(always)->format({component, level, text}, out);
   return {out.data(), out.size()};
 }
 }  // namespace
@@ -23,10 +23,23 @@ TEST_CASE("D3 lines have Hivemind's format, the component only beside other leve
   CHECK(std::regex_match(formatted(spdlog::level::err, "", "broken"), std::regex(stamp + "\\[ERROR\\] broken\n")));
 }
 
+TEST_CASE("D3 D4 with SKEP_ALWAYS_LOG_CALLER the component stands in INFO lines too") {
+  CHECK(formatted(spdlog::level::info, "moe", "Started", true).ends_with("[INFO] [moe] Started\n"));
+  CHECK(formatted(spdlog::level::info, "", "Started", true).ends_with("[INFO] Started\n"));
+}
+
 TEST_CASE("D4 levels by their names") {
   CHECK(cli::detail::level_named("DEBUG") == spdlog::level::debug);
+  CHECK(cli::detail::level_named("INFO") == spdlog::level::info);
+  CHECK(cli::detail::level_named("WARN") == spdlog::level::warn);
   CHECK(cli::detail::level_named("WARNING") == spdlog::level::warn);
   CHECK(cli::detail::level_named("ERROR") == spdlog::level::err);
-  CHECK(cli::detail::level_named("what") == spdlog::level::info);
-  CHECK(cli::detail::level_named(nullptr) == spdlog::level::info);
+  CHECK_FALSE(cli::detail::level_named("what"));
+  CHECK_FALSE(cli::detail::level_named(""));
+}
+
+TEST_CASE("D4 switches are on by 1 and true, as in Hivemind") {
+  CHECK_FALSE(cli::detail::switched_on(nullptr));
+  for (const char* yes : {"1", "true", "TRUE", "True"}) CHECK(cli::detail::switched_on(yes) == true);
+  for (const char* no : {"0", "", "no", "yes", "false"}) CHECK(cli::detail::switched_on(no) == false);
 }

@@ -28,9 +28,11 @@ TEST_CASE("an initial peer must name itself") {
 TEST_CASE("addresses to listen on and to announce are plain TCP") {
   CHECK(parse({"--host_maddrs", "/ip4/0.0.0.0/udp/0"}).text.find("is no TCP address") != std::string::npos);
   CHECK(parse({"--announce_maddrs", "127.0.0.1:80"}).text.find("is not a multiaddress") != std::string::npos);
+  CHECK(parse({"--announce_maddrs", "/ip4/1.2.3.4/tcp/0"}).text.find("has no port") != std::string::npos);
+  CHECK(parse({"--announce_maddrs", "/ip4/0.0.0.0/tcp/80"}).text.find("is no place to go to") != std::string::npos);
 }
 
-TEST_CASE("D1.1 several addresses to listen on and to announce arrive whole") {
+TEST_CASE("D1.1, H-15: several addresses to listen on and to announce arrive whole") {
   const auto parsed = parse({"--host_maddrs", "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/1", "--announce_maddrs",
                              "/ip4/203.0.113.1/tcp/31337"});
   REQUIRE(parsed.flags);

@@ -31,3 +31,18 @@ TEST_CASE("D3.2 the full list has every address") {
   CHECK(skep::cli::full_list(read({"/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"})) ==
         "Full list of visible multiaddresses: /ip4/127.0.0.1/tcp/1 /ip6/::1/tcp/1");
 }
+
+TEST_CASE("the start says from where each address can be reached") {
+  const std::string id = "/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDuRXA2U9x";
+  const std::string loopback = "/ip4/127.0.0.1/tcp/1" + id, nearby = "/ip4/10.0.0.2/tcp/1" + id,
+                    loopback6 = "/ip6/::1/tcp/2" + id, global = "/ip4/93.184.216.34/tcp/1" + id,
+                    name = "/dns4/skep.example/tcp/3" + id;
+  CHECK(skep::cli::reach(read({loopback, nearby, global, name})) ==
+        "Reachable from the internet at 93.184.216.34:1, skep.example:3, from the local network at 10.0.0.2:1, from "
+        "this machine at 127.0.0.1:1");
+  CHECK(skep::cli::reach(read({loopback, nearby})) ==
+        "Reachable from the local network at 10.0.0.2:1, from this machine at 127.0.0.1:1, not from the internet");
+  CHECK(skep::cli::reach(read({loopback, loopback6})) ==
+        "Reachable from this machine at 127.0.0.1:1, [::1]:2, from nowhere else");
+  CHECK(skep::cli::reach({}).empty());
+}

@@ -7,10 +7,12 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
 
 namespace skep::inline v0::cli {
@@ -20,13 +22,15 @@ namespace detail {
 /// "[INFO] ", and for every other level also who speaks: "[WARN] [p2p.host] ".
 class LevelAndComponent final : public spdlog::custom_flag_formatter {
  public:
+  explicit LevelAndComponent(bool always_component) : always_component_(always_component) {}
+
   void format(const spdlog::details::log_msg& line, const std::tm&, spdlog::memory_buf_t& out) override {
-    const bool component = line.level != spdlog::level::info && line.logger_name.size() != 0;
+    const bool component = (always_component_ || line.level != spdlog::level::info) && line.logger_name.size() != 0;
     put(out, "[", name(line.level), component ? "] [" : "]");
     if (component) put(out, std::string_view(line.logger_name.data(), line.logger_name.size()), "]");
   }
   [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override {
-    return std::make_unique<LevelAndComponent>();
+    return std::make_unique<LevelAndComponent>(always_component_);
   }
 
  private:
@@ -42,21 +46,31 @@ class LevelAndComponent final : public spdlog::custom_flag_formatter {
       default: return "INFO";
     }
   }
+
+  bool always_component_;
 };
 
-[[nodiscard]] inline std::unique_ptr<spdlog::formatter> console_format() {
+[[nodiscard]] inline std::unique_ptr<spdlog::formatter> console_format(bool always_component = false) {
   auto format = std::make_unique<spdlog::pattern_formatter>();
-  format->add_flag<LevelAndComponent>('*').set_pattern("%b %d %H:%M:%S.%e %^%*%$ %v");
+  format->add_flag<LevelAndComponent>('*', always_component).set_pattern("%b %d %H:%M:%S.%e %^%*%$ %v");
   return format;
 }
 
-/// The level named by an environment variable's value as Hivemind spells it; INFO when it is not known.
-[[nodiscard]] inline spdlog::level::level_enum level_named(const char* name) noexcept {
-  const std::string_view text = name == nullptr ? "" : name;
-  if (text == "DEBUG") return spdlog::level::debug;
-  if (text == "WARN" || text == "WARNING") return spdlog::level::warn;
-  if (text == "ERROR" || text == "CRITICAL") return spdlog::level::err;
-  return spdlog::level::info;
+/// The level that Hivemind calls by this name.
+[[nodiscard]] inline std::optional<spdlog::level::level_enum> level_named(std::string_view name) noexcept {
+  if (name == "DEBUG") return spdlog::level::debug;
+  if (name == "INFO") return spdlog::level::info;
+  if (name == "WARN" || name == "WARNING") return spdlog::level::warn;
+  if (name == "ERROR" || name == "CRITICAL") return spdlog::level::err;
+  return std::nullopt;
+}
+
+/// Whether an environment variable says yes as Hivemind takes it; nullopt when it is not set.
+[[nodiscard]] inline std::optional<bool> switched_on(const char* value) noexcept {
+  if (value == nullptr) return std::nullopt;
+  std::string text = value;
+  for (char& c : text) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return text == "1" || text == "TRUE";
 }
 
 [[nodiscard]] inline spdlog::sinks::stderr_color_sink_mt& console_sink() {
@@ -80,16 +94,28 @@ inline void print_line(LogLevel level, std::string_view component, std::string_v
 } catch (...) {  // a line that cannot be printed has nowhere to be reported
 }
 
-/// Sends the library's log lines to standard error. `SKEP_LOGLEVEL` (DEBUG, INFO, WARN, ERROR) sets the least level,
-/// `SKEP_COLORS=1` colours them also where standard error is no terminal.
+/// Sends the library's log lines to standard error, as the environment wants them: `SKEP_LOGLEVEL` (DEBUG, INFO, WARN,
+/// ERROR) is the least level, `SKEP_COLORS` (1 or 0) colours them or not whether standard error is a terminal or not,
+/// `SKEP_ALWAYS_LOG_CALLER=1` says also in INFO lines which part of the program speaks.
 inline void start_console() {
   auto& sink = detail::console_sink();
-  sink.set_formatter(detail::console_format());
-  sink.set_level(detail::level_named(std::getenv("SKEP_LOGLEVEL")));
-  if (const char* colours = std::getenv("SKEP_COLORS"); colours != nullptr && std::string_view(colours) != "0") {
-    sink.set_color_mode(spdlog::color_mode::always);
+  sink.set_formatter(
+      detail::console_format(detail::switched_on(std::getenv("SKEP_ALWAYS_LOG_CALLER")).value_or(false)));
+  for (const auto& [level, colour] :
+       {std::pair(spdlog::level::debug, "\033[1m\033[35m"), std::pair(spdlog::level::info, "\033[1m\033[34m"),
+        std::pair(spdlog::level::warn, "\033[1m\033[38;5;208m"), std::pair(spdlog::level::err, "\033[1m\033[31m")}) {
+    sink.set_color(level, colour);
   }
+  if (const auto colours = detail::switched_on(std::getenv("SKEP_COLORS"))) {
+    sink.set_color_mode(*colours ? spdlog::color_mode::always : spdlog::color_mode::never);
+  }
+  const char* const wanted = std::getenv("SKEP_LOGLEVEL");
+  const auto level = detail::level_named(wanted == nullptr ? "INFO" : wanted);
+  sink.set_level(level.value_or(spdlog::level::info));
   set_log_hook(print_line);
+  if (level) return;
+  log(LogLevel::warning, "console",
+      "SKEP_LOGLEVEL: \"" + printable(wanted) + "\" is not one of DEBUG, INFO, WARN, ERROR; INFO it is");
 }
 
 /// A line of the command's own.

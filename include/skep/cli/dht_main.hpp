@@ -2,12 +2,15 @@
 #pragma once
 
 #include <chrono>
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "skep/cli/command.hpp"
 #include "skep/cli/dht_flags.hpp"
+#include "skep/cli/environment.hpp"
+#include "skep/cli/identity_check.hpp"
 #include "skep/cli/signals.hpp"
 #include "skep/cli/visible_addresses.hpp"
 #include "skep/crypto/random.hpp"
@@ -31,12 +34,13 @@ namespace detail {
 
 }  // namespace detail
 
-/// The options of a DHT that flags stand for.
+/// The options of a DHT that flags and the environment stand for.
 [[nodiscard]] inline dht::DHTOptions dht_options(const NetworkFlags& flags) {
   return {.initial_peers = flags.initial_peers,
           .host_maddrs = flags.host_maddrs,
           .announce_maddrs = flags.announce_maddrs,
-          .identity_path = flags.identity_path};
+          .identity_path = flags.identity_path,
+          .node = {.num_workers = dht_num_workers(std::getenv("SKEP_DHT_NUM_WORKERS"))}};
 }
 
 /// Says how others join this peer.
@@ -45,6 +49,7 @@ inline void log_visible_addresses(dht::DHT& dht) {
   for (const auto& text : dht.visible_maddrs()) addresses.push_back(p2p::Multiaddr::parse(text));
   info(invitation(addresses));
   info(full_list(addresses));
+  info(reach(addresses));
 }
 
 /// `int main(int argc, char** argv) { return skep::cli::dht_main(argc, argv); }` is the whole command. Runs until
@@ -57,6 +62,7 @@ inline void log_visible_addresses(dht::DHT& dht) {
   Signals signals;
   return run_command("skep-dht", [&] {
     for (const auto& note : notes(parsed.flags->network)) info(note);
+    check_identity(parsed.flags->network.identity_path, parsed.flags->network.initial_peers);
     dht::DHT dht(dht_options(parsed.flags->network));
     signals.started();
     log_visible_addresses(dht);

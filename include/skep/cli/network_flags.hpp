@@ -43,6 +43,13 @@ namespace detail {
   return "is no TCP address: write it as /ip4/0.0.0.0/tcp/31337";
 }
 
+[[nodiscard]] inline std::string can_be_dialled(const p2p::Multiaddr& address) {
+  if (const auto plain = is_plain_tcp(address); !plain.empty()) return plain;
+  if (address.tcp()->port == 0) return "has no port: others need to know which one";
+  if (address.is_unspecified()) return "is no place to go to: others need an address of this machine or its router";
+  return {};
+}
+
 }  // namespace detail
 
 inline void declare(CommandLine& line, NetworkFlags& flags) {
@@ -50,8 +57,9 @@ inline void declare(CommandLine& line, NetworkFlags& flags) {
             "peers of the swarm to join; none begins a new swarm");
   line.list("Network", "--host_maddrs", "MADDR", flags.host_maddrs, detail::multiaddress(detail::is_plain_tcp),
             "addresses to listen on; tcp/0 takes a free port");
-  line.list("Network", "--announce_maddrs", "MADDR", flags.announce_maddrs, detail::multiaddress(detail::is_plain_tcp),
-            "addresses to tell others instead of those found");
+  line.list("Network", "--announce_maddrs", "MADDR", flags.announce_maddrs,
+            detail::multiaddress(detail::can_be_dialled),
+            "addresses to tell others instead of those found, such as a router's that forwards here");
   line.value("Network", "--identity_path", "FILE", flags.identity_path, {},
              "private key of this peer; made when the file does not exist");
   line.toggle("Network", "--no_relay", flags.no_relay, "accepted for Hivemind's sake: relays are never used");

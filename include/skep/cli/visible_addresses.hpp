@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,28 @@ namespace detail {
 [[nodiscard]] inline std::string invitation(const std::vector<p2p::Multiaddr>& all) {
   return "Running a DHT instance. To connect other peers to this one, use --initial_peers " +
          detail::join(preferred_addresses(all));
+}
+
+/// From where each address can be reached, and from where none can: "Reachable from the local network at
+/// 10.0.0.2:31337, from this machine at 127.0.0.1:31337, not from the internet".
+[[nodiscard]] inline std::string reach(const std::vector<p2p::Multiaddr>& all) {
+  constexpr std::array<const char*, 3> places = {"the internet", "the local network", "this machine"};
+  std::array<std::string, 3> hosts;
+  for (const auto& address : all) {
+    const auto tcp = address.tcp();
+    if (!tcp) continue;
+    std::string& there = hosts[static_cast<std::size_t>(detail::reach_rank(address)) / 2];
+    there += there.empty() ? " at " : ", ";
+    there += tcp->kind == p2p::MultiaddrCode::ip6 ? '[' + tcp->host + ']' : tcp->host;
+    there += ':' + std::to_string(tcp->port);
+  }
+  std::string sentence;
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (hosts[i].empty()) continue;
+    sentence += (sentence.empty() ? "Reachable from " : ", from ") + (places[i] + hosts[i]);
+  }
+  if (sentence.empty() || !hosts[0].empty()) return sentence;
+  return sentence + (hosts[1].empty() ? ", from nowhere else" : ", not from the internet");
 }
 
 [[nodiscard]] inline std::string full_list(const std::vector<p2p::Multiaddr>& all) {

@@ -18,14 +18,14 @@ enum class Oversize : std::uint8_t {
 
 /// Options of a TaskPool.
 struct TaskPoolOptions {
-  std::size_t max_batch_size = 4096;     ///< samples in one batch; see `oversize` for larger tasks
-  std::size_t min_batch_size = 1;        ///< fewer samples wait for company, but no longer than `timeout`
-  Duration timeout = 100ms;              ///< how long the oldest task waits for a batch below the minimum to fill
-  std::size_t max_queued = 1024;         ///< tasks that may wait; one more fails with errc::busy at once
-  std::string name = "pool";             ///< in statistics and error messages
-  Oversize oversize = Oversize::split;   ///< what becomes of a task above `max_batch_size`
-  std::size_t max_task_size = 0;         ///< samples in one task; a larger one is refused. 0: 16 x `max_batch_size`
-  Duration ageing = 100ms;               ///< a task yields to those that are more urgent by one for so long, not longer
+  std::size_t max_batch_size = 4096;    ///< samples in one batch; see `oversize` for larger tasks
+  std::size_t min_batch_size = 1;       ///< fewer samples wait for company, but no longer than `timeout`
+  Duration timeout = 100ms;             ///< how long the oldest task waits for a batch below the minimum to fill
+  std::size_t max_queued = 1024;        ///< tasks that may wait; one more fails with errc::busy at once
+  std::string name = "pool";            ///< in statistics and error messages
+  Oversize oversize = Oversize::split;  ///< what becomes of a task above `max_batch_size`
+  std::size_t max_task_size = 0;        ///< samples in one task; a larger one is refused. 0: 16 x `max_batch_size`
+  Duration ageing = 100ms;              ///< a task yields to those that are more urgent by one for so long, not longer
   Duration small_first = Duration::zero();  ///< by how much each of its samples makes a task count as submitted later:
                                             ///< so small ones overtake large ones, but not for ever. 0: in order
 };
