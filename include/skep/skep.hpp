@@ -3,3 +3,4 @@
 
 #include "skep/dht.hpp"
 #include "skep/sim/network.hpp"
+#include "skep/sim/swarm.hpp"

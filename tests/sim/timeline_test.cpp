@@ -88,3 +88,17 @@ TEST_CASE("a timeline may end while somebody sleeps in it") {
   }
   CHECK(destroyed == 1);
 }
+
+TEST_CASE("an alarm calls back once, unless it was destroyed before") {
+  sim::Timeline time;
+  int calls = 0;
+  {
+    const sim::Timeline::Alarm rings(time, SteadyTime(1s), [&] { ++calls; });
+    const sim::Timeline::Alarm never(time, SteadyTime::max(), [&] { calls += 10; });
+    time.run_for(5s);
+    CHECK(calls == 1);
+    const sim::Timeline::Alarm stopped(time, SteadyTime(9s), [&] { calls += 100; });
+  }
+  time.run_for(10s);
+  CHECK(calls == 1);
+}

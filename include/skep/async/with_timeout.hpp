@@ -7,6 +7,7 @@
 #include <chrono>
 #include <concepts>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -27,6 +28,11 @@ template <class C>
 concept DeadlineClock = Clock<C> && requires(C& clock) {
   { clock.deadlines() } -> std::same_as<Deadlines&>;
 };
+
+/// A clock that calls back, as a `sim::Host` does: a time limit then costs no coroutine.
+template <class C>
+concept AlarmClock =
+    Clock<C> && requires(C& clock, SteadyTime when, std::function<void()> then) { clock.alarm(when, std::move(then)); };
 
 namespace detail {
 
@@ -58,6 +64,19 @@ awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outc
   auto outer = state.slot();
   if (outer.is_connected()) outer.assign([&limit](asio::cancellation_type type) { limit.signal.emit(type); });
   clock.deadlines().insert(limit, deadline);
+  co_await asio::co_spawn(executor, run_into(std::move(operation), outcome),
+                          asio::bind_cancellation_slot(limit.signal.slot(), use_awaitable));
+  co_return limit.over;
+}
+
+template <AlarmClock C, class T>
+awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outcome<T>& outcome) {
+  const auto executor = co_await asio::this_coro::executor;
+  TimeLimit limit;
+  auto state = co_await asio::this_coro::cancellation_state;
+  auto outer = state.slot();
+  if (outer.is_connected()) outer.assign([&limit](asio::cancellation_type type) { limit.signal.emit(type); });
+  const auto alarm = clock.alarm(deadline, [&limit] { limit.expired(); });
   co_await asio::co_spawn(executor, run_into(std::move(operation), outcome),
                           asio::bind_cancellation_slot(limit.signal.slot(), use_awaitable));
   co_return limit.over;

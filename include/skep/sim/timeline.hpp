@@ -10,6 +10,7 @@
 #include <asio/post.hpp>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <system_error>
@@ -41,6 +42,25 @@ class Timeline {
   [[nodiscard]] WallTime wall_now() const noexcept {
     return {1.7e9 + std::chrono::duration<double>(now_.time_since_epoch()).count()};
   }
+
+  /// Calls back at a time; not any more once it is destroyed.
+  class Alarm {
+   public:
+    Alarm(Timeline& time, SteadyTime when, std::function<void()> then)
+        : time_(time), call_(std::make_shared<std::function<void()>>(std::move(then))), position_{when, 0} {
+      if (when == SteadyTime::max()) return;
+      position_.second = ++time.sequence_;
+      time.sleepers_.emplace(position_, std::make_unique<Caller>(call_));
+    }
+    Alarm(const Alarm&) = delete;
+    Alarm& operator=(const Alarm&) = delete;
+    ~Alarm() { time_.sleepers_.erase(position_); }
+
+   private:
+    Timeline& time_;
+    std::shared_ptr<std::function<void()>> call_;
+    std::pair<SteadyTime, std::uint64_t> position_;
+  };
 
   /// Completes when the clock has reached `when`; `SteadyTime::max()` never comes. Throws `operation_aborted` when
   /// cancelled.
@@ -88,6 +108,13 @@ class Timeline {
       std::move(handler)(error);
     }
     Handler handler;
+  };
+  struct Caller final : Sleeper {
+    explicit Caller(std::weak_ptr<std::function<void()>> then) : call(std::move(then)) {}
+    void wake(std::error_code) override {
+      if (const auto living = call.lock()) (*living)();
+    }
+    std::weak_ptr<std::function<void()>> call;
   };
   using Position = std::pair<SteadyTime, std::uint64_t>;  // ties in the order of going to sleep
 
