@@ -102,8 +102,8 @@ TEST_CASE("unknown fields and any order of the others") {
   const std::string nested = "1a" + to_hex(Bytes{static_cast<std::uint8_t>(unhex(call).size())}) + call;
   const std::string data_first = "1a0b 1a0107 0a0101 1203532e6d";
   for (const std::string& hex :
-       std::vector<std::string>{id_hex + nested, nested + id_hex,
-                                "aa06026162" + nested + "980601" + id_hex + "a20600", data_first + id_hex}) {
+       std::vector<std::string>{id_hex + nested, nested + id_hex, "aa06026162" + nested + "980601" + id_hex + "a20600",
+                                data_first + id_hex}) {
     const Bytes bytes = framed(unhex(hex));
     for (const std::size_t piece : {std::size_t{1}, std::size_t{3}, bytes.size()}) {
       CAPTURE(hex);
@@ -141,24 +141,24 @@ TEST_CASE("a handler's name is bounded") {
 TEST_CASE("what is no unary call is refused") {
   const std::string id = id_hex;
   for (const std::string& hex : std::vector<std::string>{
-           "",                                // an empty message
-           id,                                // no call
-           id + "1a00",                       // a call without fields
-           id + "2200",                       // an answer without response or error
-           id + "1a07 1203532e6d 1a00",       // no peer
-           id + "1a07 0a00 1203532e6d",       // no data
-           id + "1a04 0a00 1a00",             // no handler's name
-           "1a09 0a00 1203532e6d 1a00",       // no call id
-           "0a0101",                          // a call id of another length
-           id + "2a00",                       // a cancel message
-           id + "2204 0a00 0a00",             // two responses
-           id + "2202 0a00 2202 0a00",        // two answers
-           id + "2203 0a05 00",               // a field longer than what holds it
-           id + "22ff01 0a00",                // an answer longer than the message
-           id + "2202 0a80",                  // a length cut by the end
-           id + "220108",                     // a tag at the end
-           id + "0b",                         // a group
-           id + "22020900",                   // eight bytes promised
+           "",                           // an empty message
+           id,                           // no call
+           id + "1a00",                  // a call without fields
+           id + "2200",                  // an answer without response or error
+           id + "1a07 1203532e6d 1a00",  // no peer
+           id + "1a07 0a00 1203532e6d",  // no data
+           id + "1a04 0a00 1a00",        // no handler's name
+           "1a09 0a00 1203532e6d 1a00",  // no call id
+           "0a0101",                     // a call id of another length
+           id + "2a00",                  // a cancel message
+           id + "2204 0a00 0a00",        // two responses
+           id + "2202 0a00 2202 0a00",   // two answers
+           id + "2203 0a05 00",          // a field longer than what holds it
+           id + "22ff01 0a00",           // an answer longer than the message
+           id + "2202 0a80",             // a length cut by the end
+           id + "220108",                // a tag at the end
+           id + "0b",                    // a group
+           id + "22020900",              // eight bytes promised
        }) {
     CAPTURE(hex);
     for (const std::size_t piece : {1U, 1000U}) {

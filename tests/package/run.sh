@@ -30,7 +30,8 @@ configure() { # configure FOLDER OPTIONS...: our own tools and caches are no par
 bare=(-DCMAKE_DISABLE_FIND_PACKAGE_Torch=ON -DCMAKE_DISABLE_FIND_PACKAGE_CLI11=ON -DCMAKE_DISABLE_FIND_PACKAGE_spdlog=ON
   -DCMAKE_DISABLE_FIND_PACKAGE_doctest=ON)
 installed=(-DCMAKE_PREFIX_PATH="$work/prefix")
-subdirectory=(-DSKEP_SOURCE="$SKEP_ROOT" -DCMAKE_CXX_FLAGS="-O0 -Weverything -Werror -Wno-c++98-compat") # its own warnings
+subdirectory=(-DSKEP_SOURCE="$SKEP_ROOT")
+strict=(-DCMAKE_CXX_FLAGS="-O0 -Wall -Wextra -Wpedantic -Wconversion -Wold-style-cast -Wshadow-all -Wundef -Werror")
 
 install_skep() {
   rm -rf "$work/prefix"
@@ -73,7 +74,8 @@ check "install" install_skep
 check "hello_dht with find_package, without LibTorch" hello_dht dht-installed "${installed[@]}"
 check "it opened nothing but what including needs" opened_packages
 compile_time
-check "hello_dht with add_subdirectory, without LibTorch" hello_dht dht-subdirectory "${subdirectory[@]}"
+check "hello_dht with add_subdirectory, without LibTorch, a user's warnings on" \
+  hello_dht dht-subdirectory "${subdirectory[@]}" "${strict[@]}"
 check "an own expert and a mixture with find_package" own_expert expert-installed "${installed[@]}"
 check "an own expert and a mixture with add_subdirectory" own_expert expert-subdirectory "${subdirectory[@]}"
 check "GCC 12 is refused" refused GNU 12.2.0 "use GCC 13 or newer"
