@@ -126,3 +126,25 @@ TEST_CASE("J6 with half of the nodes dead everything is found, and nobody waits 
   CHECK(swarm.run(alive[0]->store("new", 1, swarm.in(60))).accepted == 5);
   CHECK(swarm.world.time().now() - start < 3s);
 }
+
+TEST_CASE("a reader chooses how many it asks at once, and of how many replicas a dictionary is joined") {
+  Swarm swarm(60, {.latency = sim::normal(90ms, 30ms)}, {.cache_locally = false});
+  for (int i = 0; i < 20; ++i) CHECK(swarm.run(swarm.any().store_subkey(i, 1, 1, swarm.in(3600))));
+  struct Cost {
+    std::size_t finds;
+    Duration time;
+  };
+  const auto read = [&](dht::GetOptions options) {
+    const std::size_t before = swarm.world.calls("DHTProtocol.rpc_find");
+    const auto start = swarm.world.time().now();
+    for (int i = 0; i < 20; ++i) CHECK(swarm.run(swarm.nodes[7].get(i, options)));
+    return Cost{swarm.world.calls("DHTProtocol.rpc_find") - before, swarm.world.time().now() - start};
+  };
+  const Cost majority = read({});
+  const Cost first = read({.replicas = 1});
+  const Cost hasty = read({.num_workers = 4, .replicas = 1});
+  CHECK(first.finds < majority.finds);
+  CHECK(first.time < majority.time);
+  CHECK(hasty.finds > first.finds);
+  CHECK(hasty.time < first.time);
+}

@@ -1,6 +1,7 @@
 // get_all: reading many keys, from this node's own tables and from the swarm.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -74,7 +75,7 @@ awaitable<std::vector<std::optional<Found>>> get_all(std::shared_ptr<State> self
   };
   std::vector<Seen> seen(targets.size());
   // Readers of a dictionary ask as many of its replicas as a store must reach: then one of them has every item.
-  const std::size_t quorum = self->options.num_replicas / 2 + 1;
+  const std::size_t quorum = options.replicas > 0 ? options.replicas : self->options.num_replicas / 2 + 1;
   const auto take = [&](std::size_t key, Record record) {
     Seen& known = seen[key];
     ++known.replicas;
@@ -91,7 +92,8 @@ awaitable<std::vector<std::optional<Found>>> get_all(std::shared_ptr<State> self
 
   co_await rejoin_if_alone(self);
   const WallTime now = self->net.wall_now();
-  const std::size_t parallelism = options.latest ? self->options.num_workers : 1;
+  std::size_t parallelism = options.num_workers;
+  if (parallelism == 0) parallelism = options.latest ? self->options.num_workers : 1;
   Traversal traversal = start_traversal(*self, targets, self->options.search_width, parallelism);
   for (std::size_t key = 0; key < targets.size(); ++key) {
     if (const Record* const own = self->storage.find(targets[key], now)) take(key, *own);
@@ -108,7 +110,7 @@ awaitable<std::vector<std::optional<Found>>> get_all(std::shared_ptr<State> self
                        if (enough(key)) {
                          traversal.finish(key);
                        } else if (!options.latest) {
-                         traversal.widen(key, quorum - seen[key].replicas);
+                         traversal.widen(key, std::max(parallelism, quorum - seen[key].replicas));
                        }
                      });
 

@@ -40,12 +40,21 @@ struct NodeOptions {
   double backoff_rate = 2;                      ///< of further bans
   StorageLimits storage = {};                   ///< of the records held for others
   std::shared_ptr<Authorizer> authorizer = {};  ///< of a moderated swarm: signs every call and judges those of others
+  /// Searches for a key that share no node (S/Kademlia). With d of them a record is held by d x num_replicas nodes, and
+  /// each search costs d times as much; fewer than that many ids chosen to be near a key then cannot hide it.
+  std::size_t disjoint_paths = 1;
 };
 
 /// Options of reading.
 struct GetOptions {
   bool latest = false;     ///< ask all of the nearest nodes and take the freshest, not the first
   Duration timeout = 60s;  ///< a key whose search is not over by then has the value found so far, or none
+  /// Requests in flight for one key; 0: as many as are needed if nobody fails (one for a value), with company for those
+  /// that are late. More of them trade messages for time.
+  std::size_t num_workers = 0;
+  /// From how many replicas a dictionary is joined; 0: from a majority of them, which misses nothing that a majority
+  /// took. With 1 the first that answers will do, as for Hivemind.
+  std::size_t replicas = 0;
 };
 static_assert(std::is_aggregate_v<GetOptions> && std::is_trivially_copyable_v<GetOptions>);
 

@@ -24,10 +24,11 @@ namespace skep::inline v0::moe {
 template <ExpertDirectory Node>
 class DhtStore {
  public:
-  explicit DhtStore(Node node) : node_(std::move(node)) {}
+  /// @param reading  how each prefix is looked up
+  explicit DhtStore(Node node, dht::GetOptions reading = {}) : node_(std::move(node)), reading_(reading) {}
 
   [[nodiscard]] awaitable<PrefixRecords> get_many(std::vector<std::string> prefixes) {
-    return get_many(node_, std::move(prefixes));
+    return get_many(node_, std::move(prefixes), reading_);
   }
 
   [[nodiscard]] SteadyTime steady_now() const { return node_.network().steady_now(); }
@@ -35,8 +36,8 @@ class DhtStore {
   [[nodiscard]] Executor executor() const { return node_.network().executor(); }
 
  private:
-  static awaitable<PrefixRecords> get_many(Node node, std::vector<std::string> prefixes) {
-    const auto found = co_await node.get_many(std::move(prefixes), dht::GetOptions{});
+  static awaitable<PrefixRecords> get_many(Node node, std::vector<std::string> prefixes, dht::GetOptions reading) {
+    const auto found = co_await node.get_many(std::move(prefixes), reading);
     PrefixRecords records(found.size());
     for (std::size_t i = 0; i < found.size(); ++i) {
       if (found[i] && found[i]->is_dictionary) records[i] = entries_of(*found[i]);
@@ -57,6 +58,7 @@ class DhtStore {
   }
 
   Node node_;
+  dht::GetOptions reading_;
 };
 
 }  // namespace skep::inline v0::moe
