@@ -125,3 +125,41 @@ TEST_CASE("B3.3 records that are no peer id are no experts") {
     for (const auto& expert : found) CHECK_FALSE(expert);
   }());
 }
+
+TEST_CASE("B6.15, H-9: a declaration outlives the negative entry that a Hivemind client left for a flat expert") {
+  sim::World world;
+  auto nodes = swarm(world, 4);
+  world.run([&]() -> awaitable<void> {
+    Node client = nodes[1];
+    Node server = nodes[2];
+    co_await client.store_subkey("ffn.3.", -1, {}, client.now() + 300s);
+    const WallTime wanted = server.now() + 60s;
+    const auto declared = co_await moe::declare_experts(server, {"ffn.3"}, wanted);
+    for (const auto& record : declared) CHECK(record.stored);
+    const auto found = co_await nodes[3].get("ffn.3.", {.latest = true});
+    REQUIRE(found);
+    const auto* item = found->find(-1);
+    REQUIRE(item != nullptr);
+    CHECK(moe::detail::endpoint_of_value(item->value) == moe::ExpertInfo{"ffn.3", server.peer_id()});
+    CHECK(item->expiration > wanted + 230s);
+  }());
+}
+
+TEST_CASE("a declaration says who stands where it was rejected") {
+  sim::World world;
+  auto nodes = swarm(world, 4);
+  world.run([&]() -> awaitable<void> {
+    Node first = nodes[1];
+    Node second = nodes[2];
+    co_await moe::declare_experts(first, {"ffn.3.5"}, first.now() + 300s);
+    const auto declared = co_await moe::declare_experts(second, {"ffn.3.5", "ffn.3.6"}, second.now() + 60s);
+    REQUIRE(declared.size() == 4);
+    for (const auto& record : declared) {
+      const bool taken = record.key == "ffn.3.5" || record.coordinate == 5;
+      CHECK(bool(record.stored) != taken);
+      CHECK(record.other.has_value() == taken);
+      if (taken) CHECK(record.other->peer_id == first.peer_id());
+      CHECK(record.visible() == (record.key != "ffn.3.5"));
+    }
+  }());
+}

@@ -68,10 +68,10 @@ void report_until_signal(const Server& server, Signals& signals, std::optional<d
     signals.wait();
     return;
   }
-  auto before = server.statistics();
+  auto before = server.statistics().pools;
   auto since = std::chrono::steady_clock::now();
   while (!signals.wait_for(seconds(*interval))) {
-    auto after = server.statistics();
+    auto after = server.statistics().pools;
     const auto now = std::chrono::steady_clock::now();
     for (const auto& line : moe::report_lines(before, after, now - since)) info(line);
     before = std::move(after);

@@ -1,7 +1,10 @@
 // Declaring experts in the DHT so that others find them, and looking up who serves an expert.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
@@ -11,6 +14,7 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/codec/msgpack.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/result.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/moe/uid.hpp"
@@ -32,6 +36,10 @@ struct DeclaredRecord {
   std::string key;                       ///< a uid or a prefix
   std::optional<Coordinate> coordinate;  ///< the place in the prefix's dictionary
   dht::StoreResult stored;
+  std::optional<ExpertInfo> other = {};  ///< what stands there instead and lives longer, where it was rejected
+
+  /// Whether a search finds the expert, or another below the same prefix, by this record.
+  [[nodiscard]] bool visible() const noexcept { return stored || (coordinate && other); }
 };
 
 namespace detail {
@@ -86,22 +94,80 @@ namespace detail {
   return records;
 }
 
-/// Declares that `node`'s peer serves these experts until `expiration`; servers repeat it while they live.
+namespace detail {
+
+/// The entry that stands at a record's place, or null; found under the record's key.
+struct StandingEntry {
+  const codec::msgpack::Value* value;
+  WallTime expiration;
+};
+[[nodiscard]] inline std::optional<StandingEntry> standing_entry(const std::optional<dht::Found>& found,
+                                                                 const std::optional<Coordinate>& coordinate) {
+  if (!found || found->is_dictionary != coordinate.has_value()) return std::nullopt;
+  if (!coordinate) return StandingEntry{&found->value, found->expiration};
+  const dht::FoundItem* item = found->find(*coordinate);
+  if (item == nullptr) return std::nullopt;
+  return StandingEntry{&item->value, item->expiration};
+}
+/// The expert that an entry tells of; nullopt for one that says there is none, and for what nobody understands.
+[[nodiscard]] inline std::optional<ExpertInfo> expert_of_entry(const std::string& key,
+                                                               const std::optional<Coordinate>& coordinate,
+                                                               const codec::msgpack::Value& value) {
+  if (coordinate) return endpoint_of_value(value);
+  const auto* peer = value.get_if<std::string>();
+  auto id = peer ? p2p::PeerId::from_text(*peer) : Result<p2p::PeerId>(errc::malformed);
+  if (!id) return std::nullopt;
+  return ExpertInfo{key, *std::move(id)};
+}
+
+/// By how much a record must outlive the one it replaces.
+inline constexpr std::chrono::milliseconds beyond{1};
+
+}  // namespace detail
+
+/// Declares that `node`'s peer serves these experts until `expiration`; servers repeat it while they live. Where it is
+/// rejected because of an entry that says there is no expert and lives longer (a Hivemind client that looked earlier
+/// leaves one for five minutes, a server that left one until its declarations end), it is repeated just beyond that.
 /// @return what became of each record
 /// Throws errc::invalid_argument for a uid that breaks the rules, and what the node throws.
 template <ExpertDirectory Node>
 [[nodiscard]] awaitable<std::vector<DeclaredRecord>> declare_experts(Node node, std::vector<std::string> uids,
                                                                      WallTime expiration,
                                                                      dht::StoreOptions options = {}) {
-  std::vector<dht::StoreItem> records = expert_records(uids, node.peer_id(), expiration);
+  const std::vector<dht::StoreItem> records = expert_records(uids, node.peer_id(), expiration);
   std::vector<DeclaredRecord> declared;
   for (const auto& record : records) {
     DeclaredRecord& one = declared.emplace_back();
     one.key = *record.key.template get_if<std::string>();
     if (record.subkey) one.coordinate = static_cast<Coordinate>(*record.subkey->template get_if<std::int64_t>());
   }
-  const auto stored = co_await node.store_many(std::move(records), options);
-  for (std::size_t i = 0; i < declared.size(); ++i) declared[i].stored = stored[i];
+  const auto stored = co_await node.store_many(records, options);
+  std::vector<std::size_t> rejected;
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < declared.size(); ++i) {
+    declared[i].stored = stored[i];
+    if (stored[i] || stored[i].rejected == 0) continue;
+    rejected.push_back(i);
+    keys.push_back(declared[i].key);
+  }
+  if (rejected.empty()) co_return declared;
+
+  const auto found = co_await node.get_many(std::move(keys), {.latest = true, .timeout = options.timeout});
+  std::vector<std::size_t> again;
+  std::vector<dht::StoreItem> beyond;
+  for (std::size_t i = 0; i < rejected.size(); ++i) {
+    DeclaredRecord& one = declared[rejected[i]];
+    const auto entry = detail::standing_entry(found[i], one.coordinate);
+    if (!entry) continue;
+    one.other = detail::expert_of_entry(one.key, one.coordinate, *entry->value);
+    if (one.other) continue;
+    again.push_back(rejected[i]);
+    beyond.push_back(records[rejected[i]]);
+    beyond.back().expiration = std::max(expiration, entry->expiration + detail::beyond);
+  }
+  if (again.empty()) co_return declared;
+  const auto repeated = co_await node.store_many(std::move(beyond), options);
+  for (std::size_t i = 0; i < again.size(); ++i) declared[again[i]].stored = repeated[i];
   co_return declared;
 }
 

@@ -60,7 +60,7 @@ TEST_CASE("C1.1 a server hosts experts of several classes, is found through the 
   const auto x = torch::randn({3, 4});
   const auto y = client.run_coroutine([&](auto node) { return forward(node, dht.peer_id(), "nop.5.7", x); });
   CHECK(at::equal(y[0], x));
-  CHECK(server.statistics().at("nop.5.7_forward").samples == 3);
+  CHECK(server.statistics().pools.at("nop.5.7_forward").samples == 3);
   server.shutdown();
   CHECK_FALSE(server.ready());
   CHECK_THROWS(client.run_coroutine([&](auto node) { return forward(node, dht.peer_id(), "nop.5.7", x); }));

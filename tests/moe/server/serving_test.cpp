@@ -35,7 +35,7 @@ CO_TEST_CASE("C2.3 serving opens the door, declares the experts, and ends when i
   const ExpertTable experts{{"nop.0", std::make_shared<ModuleBackend<Nop>>("nop.0", options)}};
   const auto network = std::make_shared<serving::ServerOnNetwork>();
   skep::Scope scope(executor);
-  scope.spawn(serving::serve_experts(network, node, experts, {}, 20ms, 10s));
+  scope.spawn(serving::serve_experts(network, node, experts, {.period = 20ms, .expiration = 10s}));
   co_await serving::wait_until_declared(network);
   const double first = co_await declared_until(node);
   CHECK(first > node.now().seconds);
@@ -56,7 +56,7 @@ CO_TEST_CASE("a server that was closed before it came does not open the door") {
   const auto network = std::make_shared<serving::ServerOnNetwork>();
   co_await serving::ask_to_leave(network);
   const ExpertTable none;
-  co_await serving::serve_experts(network, node, none, {}, 1s, 10s);
+  co_await serving::serve_experts(network, node, none, {});
   co_await serving::wait_until_declared(network);
   co_await leave(node, host);
 }

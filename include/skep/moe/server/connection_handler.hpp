@@ -2,10 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
-#include <map>
+#include <exception>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,82 +14,14 @@
 #include "skep/codec/moe_messages.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
-#include "skep/moe/server/expert_backend.hpp"
+#include "skep/moe/server/expert_request.hpp"
+#include "skep/moe/server/handler_state.hpp"
 #include "skep/moe/tensor/serialize.hpp"
-#include "skep/moe/tensor/tensor_sink.hpp"
 #include "skep/p2p/network.hpp"
 
 namespace skep::inline v0::moe {
 
-/// The experts of one server by uid.
-using ExpertTable = std::map<std::string, std::shared_ptr<ExpertBackend>, std::less<>>;
-
-/// Options of a ConnectionHandler.
-struct ConnectionHandlerOptions {
-  Duration request_timeout = 60s;                    ///< from a whole request to its computed answer
-  std::size_t max_request_size = 256 * 1024 * 1024;  ///< bytes of all tensors of one streamed request
-};
-
 namespace detail {
-
-/// Which of the two computations a call asks for.
-enum class ExpertCallKind { forward, backward };
-
-/// What the handlers of one server share.
-template <p2p::Network N>
-struct HandlerState {
-  HandlerState(N network, ExpertTable table, ConnectionHandlerOptions chosen)
-      : net(std::move(network)), experts(std::move(table)), options(chosen) {}
-
-  N net;
-  const ExpertTable experts;
-  const ConnectionHandlerOptions options;
-
-  [[nodiscard]] ExpertBackend* find(std::string_view uid) const {
-    const auto found = experts.find(uid);
-    return found == experts.end() ? nullptr : found->second.get();
-  }
-  [[nodiscard]] ExpertBackend& require(std::string_view uid) const {
-    if (auto* expert = find(uid)) return *expert;
-    throw Error(errc::not_found, "this server has no expert \"" + printable(uid) + "\"");
-  }
-};
-
-[[nodiscard]] inline const RequestCheck& check_of(const ExpertBackend& expert, ExpertCallKind kind) {
-  return kind == ExpertCallKind::forward ? expert.forward_check() : expert.backward_check();
-}
-
-[[nodiscard]] inline Error refused(std::string_view uid, const std::string& reason) {
-  return {errc::invalid_argument, "expert " + printable(uid) + " refused the request: " + reason};
-}
-
-/// A sink that judges each tensor by its header; what does not fit is not kept.
-template <p2p::Network N>
-[[nodiscard]] std::shared_ptr<TensorSink> request_sink(std::shared_ptr<const HandlerState<N>> state,
-                                                       ExpertCallKind kind, std::size_t limit) {
-  TensorLimits limits{.message = limit, .total = limit};
-  return std::make_shared<TensorSink>(
-      limits,
-      [state = std::move(state), kind](std::string_view uid, std::size_t index,
-                                       const TensorHeader& header) -> std::optional<std::string> {
-        const ExpertBackend* expert = state->find(uid);
-        if (expert == nullptr) return "unknown";  // the answer says it better
-        return check_of(*expert, kind).tensor(index, header.size, header.dtype);
-      });
-}
-
-/// The expert and tensors of a request that was received whole, or the sentence that refuses it.
-template <p2p::Network N>
-[[nodiscard]] std::pair<ExpertBackend*, TensorBatch> accept(const HandlerState<N>& state, ExpertCallKind kind,
-                                                            TensorSink& sink) {
-  if (sink.messages() == 0) throw Error(errc::malformed, "the request ended before its first message");
-  if (sink.uid().empty() && sink.error()) throw Error(sink.error(), sink.refusal());
-  ExpertBackend& expert = state.require(sink.uid());
-  auto tensors = sink.take();
-  if (!tensors) throw refused(sink.uid(), sink.refusal());
-  if (const auto reason = check_of(expert, kind).tensors(*tensors)) throw refused(sink.uid(), *reason);
-  return {&expert, TensorBatch{*std::move(tensors)}};
-}
 
 /// What the answer to a request of this batch holds: the outputs, or the gradients of the inputs.
 [[nodiscard]] inline std::vector<BatchTensorDescriptor> answer_of(const ExpertBackend& expert, ExpertCallKind kind) {
@@ -112,13 +42,22 @@ inline void check_unary_answer(const ExpertBackend& expert, ExpertCallKind kind,
                                         (kind == ExpertCallKind::forward ? "forward" : "backward") + "_stream instead");
 }
 
-/// Computes a request in its pool, together with others.
+/// Computes a request in its pool, together with others; what it fails of is counted.
 template <p2p::Network N>
 [[nodiscard]] awaitable<TensorBatch> compute(std::shared_ptr<HandlerState<N>> state, ExpertCallKind kind,
-                                             ExpertBackend* expert, TensorBatch batch) {
-  auto& pool = kind == ExpertCallKind::forward ? expert->forward_pool() : expert->backward_pool();
-  co_return co_await with_timeout(state->net, state->options.request_timeout, pool.submit_task(std::move(batch)),
-                                  "computing the request");
+                                             AcceptedRequest request) {
+  ExpertBackend& expert = *request.expert;
+  TrafficCounters& traffic = state->traffic->of(expert.name());
+  auto& pool = kind == ExpertCallKind::forward ? expert.forward_pool() : expert.backward_pool();
+  try {
+    TensorBatch answer = co_await with_timeout(state->net, request.patience, pool.submit_task(std::move(request.batch)),
+                                               "computing the request");
+    traffic.bytes_out += raw_size(answer.tensors);
+    co_return answer;
+  } catch (...) {
+    count_failure(traffic, std::current_exception());
+    throw;
+  }
 }
 
 [[nodiscard]] inline std::vector<Compression> compressions_of(const ExpertBackend& expert, ExpertCallKind kind) {
@@ -130,32 +69,45 @@ template <p2p::Network N>
 template <p2p::Network N>
 [[nodiscard]] awaitable<p2p::Payload> serve_unary(std::shared_ptr<HandlerState<N>> state, ExpertCallKind kind,
                                                   std::shared_ptr<p2p::AnyBodySink> received) {
-  auto [expert, batch] = accept(*state, kind, static_cast<TensorSink&>(*received));
-  received.reset();
-  check_unary_answer(*expert, kind, BatchTraits<TensorBatch>::size(batch));
-  const TensorBatch answer = co_await compute(state, kind, expert, std::move(batch));
-  co_return tensor_message({}, answer.tensors, compressions_of(*expert, kind));
+  AcceptedRequest request = static_cast<ExpertRequest<N>&>(*received).accept();
+  const ExpertBackend& expert = *request.expert;
+  check_unary_answer(expert, kind, BatchTraits<TensorBatch>::size(request.batch));
+  const TensorBatch answer = co_await compute(state, kind, std::move(request));
+  co_return tensor_message({}, answer.tensors, compressions_of(expert, kind));
 }
 
 template <p2p::Network N>
 [[nodiscard]] awaitable<void> serve_stream(std::shared_ptr<HandlerState<N>> state, ExpertCallKind kind,
-                                           typename N::Stream stream) {
-  auto sink = request_sink<N>(state, kind, state->options.max_request_size);
+                                           std::string method, typename N::Stream stream) {
+  const auto received = std::make_shared<ExpertRequest<N>>(state, stream.peer(), kind, std::move(method),
+                                                           state->options.max_request_size);
   bool more = true;
-  while (more && sink->refusal().empty()) more = co_await stream.receive_into(sink);
-  auto [expert, batch] = accept(*state, kind, *sink);
-  sink.reset();
-  const TensorBatch answer = co_await compute(state, kind, expert, std::move(batch));
-  for (auto& message : tensor_stream({}, answer.tensors, compressions_of(*expert, kind))) {
+  while (more && !received->refused()) more = co_await stream.receive_into(received);
+  AcceptedRequest request = received->accept();
+  const ExpertBackend& expert = *request.expert;
+  const TensorBatch answer = co_await compute(state, kind, std::move(request));
+  for (auto& message : tensor_stream({}, answer.tensors, compressions_of(expert, kind))) {
     co_await stream.send(std::move(message));
   }
 }
 
 template <p2p::Network N>
 [[nodiscard]] awaitable<p2p::Payload> serve_info(std::shared_ptr<HandlerState<N>> state, p2p::Request request) {
-  const auto uid = codec::ExpertUID::decode(request.body);
-  if (!uid) throw Error(uid.error(), "the message is not an ExpertUID");
-  co_return codec::ExpertInfo{state->require(uid->uid).get_info()}.encode();
+  const auto message = codec::ExpertUID::decode(request.body);
+  if (!message) throw Error(message.error(), "the message is not an ExpertUID");
+  const ExpertBackend& expert = state->require(message->uid);
+  state->authorize(request.peer, request.method, message->uid);
+  ++state->traffic->of(message->uid).info;
+  co_return codec::ExpertInfo{expert.get_info()}.encode();
+}
+
+/// Completes when nothing is in hand any more.
+template <p2p::Network N>
+[[nodiscard]] awaitable<void> drain(std::shared_ptr<HandlerState<N>> state) {
+  state->leaving = true;
+  if (!state->silent) state->silent.emplace(state->net.executor());
+  if (state->in_hand == 0) state->silent->set();
+  co_await state->silent->wait();
 }
 
 }  // namespace detail
@@ -163,7 +115,8 @@ template <p2p::Network N>
 /// Serves experts on a network: rpc_info, rpc_forward, rpc_backward and the streamed forms of the last two (service
 /// ConnectionHandler of Hivemind 1.1). Every request is checked against its expert's schema before it is queued; what
 /// is wrong with it is answered in one sentence and concerns nobody else. Answers above the limit of unary calls are
-/// refused with a hint to the streamed form before anything is computed.
+/// refused with a hint to the streamed form before anything is computed. Requests that a peer has above its quota are
+/// answered "busy". A request's metadata may say for how long its answer is waited for; after that it is not computed.
 ///
 /// *Lifetime:* the destructor and `close` remove the handlers; calls that run keep what they need. *Threads:* the
 /// network's executor. *Cancellation:* a caller that gives up takes its task out of the pool's queue.
@@ -171,21 +124,26 @@ template <p2p::Network N>
 class ConnectionHandler {
   using Kind = detail::ExpertCallKind;
   using State = detail::HandlerState<N>;
+  using Request = detail::ExpertRequest<N>;
 
  public:
-  ConnectionHandler(N network, ExpertTable experts, ConnectionHandlerOptions options = {})
-      : state_(std::make_shared<State>(std::move(network), std::move(experts), options)) {
+  /// @param traffic  counts what is asked; null: nobody looks at it
+  ConnectionHandler(N network, ExpertTable experts, ConnectionHandlerOptions options = {},
+                    std::shared_ptr<ServerTraffic> traffic = nullptr)
+      : state_(std::make_shared<State>(std::move(network), std::move(experts), std::move(options),
+                                       traffic ? std::move(traffic) : std::make_shared<ServerTraffic>())) {
     const auto weak = std::weak_ptr(state_);
     state_->net.handle(name("info"), [weak](p2p::Request request) { return info(weak, std::move(request)); });
     for (const Kind kind : {Kind::forward, Kind::backward}) {
-      const std::string method = kind == Kind::forward ? "forward" : "backward";
+      const std::string unary_name = name(kind == Kind::forward ? "forward" : "backward");
+      const std::string stream_name = unary_name + "_stream";
       state_->net.handle(
-          name(method), [weak, kind](p2p::Request request) { return unary(weak, kind, std::move(request)); },
-          [weak, kind](const p2p::PeerId&) -> std::shared_ptr<p2p::AnyBodySink> {
-            return detail::request_sink<N>(open(weak), kind, p2p::max_unary_size);
+          unary_name, [weak, kind](p2p::Request request) { return unary(weak, kind, std::move(request)); },
+          [weak, kind, unary_name](const p2p::PeerId& peer) -> std::shared_ptr<p2p::AnyBodySink> {
+            return std::make_shared<Request>(open(weak), peer, kind, unary_name, p2p::max_unary_size);
           });
-      state_->net.handle_stream(name(method + "_stream"), [weak, kind](typename N::Stream stream) {
-        return streamed(weak, kind, std::move(stream));
+      state_->net.handle_stream(stream_name, [weak, kind, stream_name](typename N::Stream stream) {
+        return streamed(weak, kind, stream_name, std::move(stream));
       });
     }
   }
@@ -193,6 +151,8 @@ class ConnectionHandler {
   ConnectionHandler& operator=(ConnectionHandler&&) = delete;
   ~ConnectionHandler() { close(); }
 
+  /// Lets no new request in, which are told to ask another server, and completes when those in hand are answered.
+  [[nodiscard]] awaitable<void> drain() { return detail::drain(state_); }
   /// Takes no new calls. Idempotent.
   void close() {
     if (!state_) return;
@@ -206,7 +166,7 @@ class ConnectionHandler {
   [[nodiscard]] static std::string name(const std::string& method) { return "ConnectionHandler.rpc_" + method; }
   [[nodiscard]] static std::shared_ptr<State> open(const std::weak_ptr<State>& weak) {
     if (auto state = weak.lock()) return state;
-    throw Error(errc::closed, "this server is closing");
+    throw Error(errc::closed, "this server is leaving, ask another");
   }
 
   static awaitable<p2p::Payload> info(std::weak_ptr<State> weak, p2p::Request request) {
@@ -215,8 +175,8 @@ class ConnectionHandler {
   static awaitable<p2p::Payload> unary(std::weak_ptr<State> weak, Kind kind, p2p::Request request) {
     co_return co_await detail::serve_unary(open(weak), kind, std::move(request.sink));
   }
-  static awaitable<void> streamed(std::weak_ptr<State> weak, Kind kind, typename N::Stream stream) {
-    co_await detail::serve_stream(open(weak), kind, std::move(stream));
+  static awaitable<void> streamed(std::weak_ptr<State> weak, Kind kind, std::string method, typename N::Stream stream) {
+    co_await detail::serve_stream(open(weak), kind, std::move(method), std::move(stream));
   }
 
   std::shared_ptr<State> state_;

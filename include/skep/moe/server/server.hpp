@@ -32,6 +32,7 @@
 #include "skep/moe/server/server_options.hpp"
 #include "skep/moe/server/serving.hpp"
 #include "skep/moe/server/statistics.hpp"
+#include "skep/moe/server/traffic.hpp"
 #include "skep/moe/server/uid_pattern.hpp"
 
 namespace skep::inline v0::moe {
@@ -75,6 +76,7 @@ class Server {
       const std::size_t which = class_index(group);
       for (const std::string& uid : choose_uids(group)) add(which, uid, group.expert);
     }
+    traffic_ = std::make_shared<ServerTraffic>(uids());
   }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -113,11 +115,15 @@ class Server {
       {
         const std::lock_guard lock(mutex_);
         if (phase_ != Phase::starting) throw Error(errc::closed, "the server was shut down while it started");
-        serving_ = dht_.run_coroutine_future([network = network_, experts = experts_, options = options_.handler,
-                                              period = options_.update_period,
-                                              expiration = options_.declaration_life()](dht::Node<p2p::Host> node) {
-          return detail::serve_experts(network, std::move(node), experts, options, period, expiration);
-        });
+        const detail::ServingOptions serving{.handler = options_.handler,
+                                             .period = options_.update_period,
+                                             .expiration = options_.declaration_life(),
+                                             .leave_timeout = options_.leave_timeout,
+                                             .traffic = traffic_};
+        serving_ =
+            dht_.run_coroutine_future([network = network_, experts = experts_, serving](dht::Node<p2p::Host> node) {
+              return detail::serve_experts(network, std::move(node), experts, serving);
+            });
       }
       dht_.run_coroutine([network = network_](const auto&) { return detail::wait_until_declared(network); });
     } catch (...) {
@@ -144,8 +150,8 @@ class Server {
     const std::lock_guard lock(mutex_);
     return phase_ == Phase::running;
   }
-  /// Takes no more requests, fails those that wait, finishes the batch being computed, ends the threads. Idempotent;
-  /// the DHT goes on, and the experts stay declared until their records expire.
+  /// Tells new requests to ask another server, answers those in hand, withdraws the experts from the DHT, all within
+  /// `leave_timeout`, and ends the threads. Idempotent; the DHT goes on.
   void shutdown() {
     stop();
     const std::lock_guard lock(background_mutex_);
@@ -158,13 +164,14 @@ class Server {
     for (const auto& [uid, expert] : experts_) all.push_back(uid);
     return all;
   }
-  /// The counters of all pools; see `report_lines`.
-  [[nodiscard]] PoolReport statistics() const {
-    PoolReport report;
+  /// All counters; `report_lines` makes lines of those of the pools.
+  [[nodiscard]] ServerStatistics statistics() const {
+    ServerStatistics now{.pools = {}, .experts = traffic_->snapshots(), .others = traffic_->others(), .updates = {}};
     for (const auto& [uid, expert] : experts_) {
-      for (ExpertPool& pool : expert->get_pools()) report.emplace(pool.name(), pool.statistics());
+      for (ExpertPool& pool : expert->get_pools()) now.pools.emplace(pool.name(), pool.statistics());
+      now.updates.emplace(uid, expert->update_count());
     }
-    return report;
+    return now;
   }
 
  private:
@@ -268,6 +275,7 @@ class Server {
   ServerOptions options_;
   Runtime runtime_;
   ExpertTable experts_;
+  std::shared_ptr<ServerTraffic> traffic_;
   std::shared_ptr<detail::ServerOnNetwork> network_ = std::make_shared<detail::ServerOnNetwork>();
   std::future<void> serving_;  // ends when the network has been left
   mutable std::mutex mutex_;

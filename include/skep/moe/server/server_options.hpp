@@ -10,8 +10,8 @@
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
 #include "skep/moe/declare.hpp"
-#include "skep/moe/server/connection_handler.hpp"
 #include "skep/moe/server/expert.hpp"
+#include "skep/moe/server/handler_state.hpp"
 #include "skep/moe/server/optimizers.hpp"
 #include "skep/moe/tensor/compression.hpp"
 #include "skep/moe/uid.hpp"
@@ -38,6 +38,7 @@ struct ServerOptions {
   int threads = 0;                              ///< LibTorch threads in one operation; 0 leaves LibTorch's choice
   Duration update_period = 30s;                 ///< between two declarations of the experts
   std::optional<Duration> expiration = {};      ///< life of a declaration; max(2 x update_period, 3 s) when not given
+  Duration leave_timeout = 5s;                  ///< for requests in hand and the withdrawal when it shuts down
   ConnectionHandlerOptions handler = {};
 
   [[nodiscard]] Duration declaration_life() const {

@@ -14,34 +14,61 @@
 #include "skep/async/cancellation.hpp"
 #include "skep/async/event.hpp"
 #include "skep/async/scope.hpp"
+#include "skep/async/with_timeout.hpp"
 #include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/moe/declare.hpp"
 #include "skep/moe/server/connection_handler.hpp"
+#include "skep/moe/server/traffic.hpp"
+#include "skep/moe/withdraw.hpp"
 #include "skep/p2p/host.hpp"
 
 namespace skep::inline v0::moe {
 
 namespace detail {
 
+/// How a server serves.
+struct ServingOptions {
+  ConnectionHandlerOptions handler = {};
+  Duration period = 30s;        ///< between two declarations
+  Duration expiration = 60s;    ///< life of a declaration
+  Duration leave_timeout = 5s;  ///< for what is in hand to be answered and for the declarations to be withdrawn
+  std::shared_ptr<ServerTraffic> traffic = nullptr;
+};
+
 /// What the DHT's thread and the server's owner tell each other.
 struct ServerOnNetwork {
   std::optional<Event> declared;  // the door is open and the experts were declared once, or will not be
   std::optional<Event> leave;
   bool closed = false;
+  WallTime declared_until{};  // of the last declaration
 };
 
-/// Tells the DHT of the experts; a failure is logged and does not end the server. @return whether it worked
-inline awaitable<bool> declare_once(dht::Node<p2p::Host> node, std::vector<std::string> uids, Duration expiration,
-                                    Duration timeout) {
-  try {
-    const auto records = co_await declare_experts(node, uids, node.now() + expiration, {.timeout = timeout});
-    const auto kept = std::ranges::count_if(records, [](const auto& record) { return bool(record.stored); });
-    if (static_cast<std::size_t>(kept) == records.size()) co_return true;
+/// Says of each record that does not make its expert visible what is wrong with it. @return whether there was none
+inline bool report_declaration(const std::vector<DeclaredRecord>& records) {
+  std::size_t lost = 0;
+  for (const DeclaredRecord& record : records) {
+    if (record.visible()) continue;
+    ++lost;
+    if (!record.other) continue;
     log(LogLevel::warning, "server",
-        "only " + std::to_string(kept) + " of " + std::to_string(records.size()) +
-            " records that declare the experts were kept by a majority of their replicas");
+        "expert " + record.key + " is declared by another server, " + record.other->peer_id.to_string() +
+            ", and for longer: clients go there until it is gone");
+  }
+  if (lost == 0) return true;
+  log(LogLevel::warning, "server",
+      std::to_string(lost) + " of " + std::to_string(records.size()) +
+          " records that declare the experts were not kept by a majority of their replicas, will be tried again");
+  return false;
+}
+
+/// Tells the DHT of the experts; a failure is logged and does not end the server. @return whether it worked
+template <ExpertDirectory Node>
+awaitable<bool> declare_once(Node node, std::vector<std::string> uids, WallTime expiration, Duration timeout) {
+  try {
+    const auto records = co_await declare_experts(node, std::move(uids), expiration, {.timeout = timeout});
+    co_return report_declaration(records);
   } catch (const std::exception& e) {
     if (is_cancellation(std::current_exception())) throw;
     log(LogLevel::warning, "server",
@@ -51,20 +78,49 @@ inline awaitable<bool> declare_once(dht::Node<p2p::Host> node, std::vector<std::
 }
 
 /// Declares the experts, and again every period, after a failure sooner, until cancelled.
-inline awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
-                                     std::vector<std::string> uids, Duration period, Duration expiration) {
+template <ExpertDirectory Node>
+awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node node, std::vector<std::string> uids,
+                              Duration period, Duration expiration) {
   for (;;) {
-    const bool worked = co_await declare_once(node, uids, expiration, period);
+    network->declared_until = node.now() + expiration;
+    const bool worked = co_await declare_once(node, uids, network->declared_until, period);
     network->declared->set();
     const Duration wait = worked ? period : period / 4;
     co_await node.network().sleep_until(node.network().steady_now() + wait);
   }
 }
 
-/// Serves until told to leave, or until the DHT ends.
+/// Takes the declarations back, as far as that works within `timeout`.
+template <ExpertDirectory Node>
+awaitable<void> withdraw(Node node, std::vector<std::string> uids, WallTime declared_until, Duration timeout) {
+  try {
+    const auto stored = co_await with_timeout(
+        node.network(), timeout, withdraw_experts(node, std::move(uids), declared_until, {.timeout = timeout / 2}),
+        "withdrawing the experts");
+    const auto kept = std::ranges::count_if(stored, [](const dht::StoreResult& one) { return bool(one); });
+    log(LogLevel::debug, "server",
+        std::to_string(kept) + " of " + std::to_string(stored.size()) + " declarations were withdrawn");
+  } catch (const std::exception& e) {
+    if (is_cancellation(std::current_exception())) throw;
+    log(LogLevel::warning, "server", std::string("the experts stay declared until their records expire: ") + e.what());
+  }
+}
+
+/// Waits for the requests in hand.
+template <p2p::Network N>
+awaitable<void> finish_requests(N net, ConnectionHandler<N>& handler, Duration timeout) {
+  try {
+    co_await with_timeout(net, timeout, handler.drain(), "answering the requests in hand");
+  } catch (const Error& e) {
+    if (is_cancellation(std::current_exception())) throw;
+    log(LogLevel::warning, "server", e.what());
+  }
+}
+
+/// Serves until told to leave, or until the DHT ends. Leaving, it refuses new requests, answers those in hand and
+/// withdraws the experts from the DHT.
 inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
-                                     ExpertTable experts, ConnectionHandlerOptions options, Duration period,
-                                     Duration expiration) {
+                                     ExpertTable experts, ServingOptions options) {
   const Executor executor = node.network().executor();
   network->declared.emplace(executor);
   network->leave.emplace(executor);
@@ -74,18 +130,26 @@ inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, d
   }
   std::vector<std::string> uids;
   for (const auto& [uid, expert] : experts) uids.push_back(uid);
-  ConnectionHandler<p2p::Host> handler(node.network(), std::move(experts), options);
+  ConnectionHandler<p2p::Host> handler(node.network(), std::move(experts), options.handler, options.traffic);
   Scope declaring(executor, "server");
-  declaring.spawn(keep_declared(network, node, std::move(uids), period, expiration));
+  declaring.spawn(keep_declared(network, node, uids, options.period, options.expiration));
+  bool asked = true;
   try {
     co_await network->leave->wait();
   } catch (const std::exception&) {  // the DHT shuts down
+    asked = false;
   }
   co_await clear_cancellation();
-  handler.close();
   declaring.cancel();
   co_await declaring.join();
   network->declared->set();
+  if (asked) {
+    Scope leaving(executor, "server");
+    leaving.spawn(finish_requests(node.network(), handler, options.leave_timeout));
+    leaving.spawn(withdraw(node, std::move(uids), network->declared_until, options.leave_timeout));
+    co_await leaving.join();
+  }
+  handler.close();
 }
 
 inline awaitable<void> wait_until_declared(std::shared_ptr<ServerOnNetwork> network) {

@@ -1,7 +1,8 @@
-// Statistics of a server's pools as lines for its log.
+// Statistics of a server: a snapshot of its counters, and those of its pools as lines for its log.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -9,12 +10,21 @@
 #include <vector>
 
 #include "skep/core/time.hpp"
+#include "skep/moe/server/traffic.hpp"
 #include "skep/moe/task_pool.hpp"
 
 namespace skep::inline v0::moe {
 
 /// The counters of each pool by its name.
 using PoolReport = std::map<std::string, PoolStatistics>;
+
+/// What a server has done since it was made.
+struct ServerStatistics {
+  PoolReport pools;                              ///< batches, samples, waiting and computing; "<uid>_forward", ...
+  std::map<std::string, ExpertTraffic> experts;  ///< requests, bytes and refusals, by uid
+  ExpertTraffic others = {};                     ///< refusals of requests for no expert of this server
+  std::map<std::string, std::uint64_t> updates;  ///< steps of the optimizer, by uid
+};
 
 namespace detail {
 /// "12.3 batches/s", or below one a second "4.56 s/batch".

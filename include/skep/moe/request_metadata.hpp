@@ -1,0 +1,44 @@
+// RequestMetadata: what skep's clients say of a request beside its tensors; Hivemind neither writes nor reads it.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+
+#include "skep/codec/msgpack.hpp"
+#include "skep/core/bytes.hpp"
+#include "skep/core/time.hpp"
+
+namespace skep::inline v0::moe {
+
+/// The field `metadata` of an ExpertRequest (wire: 3): a MessagePack map, of which unknown keys are skipped.
+struct RequestMetadata {
+  /// "timeout", seconds as a real: how long the caller waits, counted from when it began to send. After that the
+  /// request is worth nothing, and a server need not compute it. A duration, so that clocks need not agree.
+  std::optional<Duration> timeout = {};
+
+  [[nodiscard]] Bytes encode() const {
+    codec::msgpack::Map map;
+    if (timeout) map.emplace_back("timeout", std::chrono::duration<double>(*timeout).count());
+    return codec::msgpack::encode(map);
+  }
+  /// What can be read of it; anything else is as if it had not been sent.
+  [[nodiscard]] static RequestMetadata decode(BytesView bytes) {
+    RequestMetadata metadata;
+    if (bytes.empty()) return metadata;
+    const auto value = codec::msgpack::decode(bytes);
+    const auto* seconds = value ? value->find("timeout") : nullptr;
+    if (seconds == nullptr) return metadata;
+    constexpr double longest = 1e6;
+    if (const auto* real = seconds->get_if<double>(); real && std::isfinite(*real)) {
+      metadata.timeout =
+          std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::clamp(*real, 0., longest)));
+    } else if (const auto* whole = seconds->get_if<std::int64_t>()) {
+      metadata.timeout = std::chrono::seconds(std::clamp<std::int64_t>(*whole, 0, static_cast<std::int64_t>(longest)));
+    }
+    return metadata;
+  }
+};
+
+}  // namespace skep::inline v0::moe

@@ -1,0 +1,31 @@
+#include "skep/moe/request_metadata.hpp"
+
+#include <limits>
+
+// doctest comes last
+#include <doctest/doctest.h>
+
+using namespace skep;
+using moe::RequestMetadata;
+namespace msgpack = codec::msgpack;
+
+TEST_CASE("what a client says of its request comes back as it was") {
+  CHECK(RequestMetadata::decode(RequestMetadata{.timeout = 1500ms}.encode()).timeout == 1500ms);
+  CHECK_FALSE(RequestMetadata::decode(RequestMetadata{}.encode()).timeout);
+  CHECK_FALSE(RequestMetadata::decode({}).timeout);
+}
+
+TEST_CASE("metadata that cannot be read is as if it were not there") {
+  const auto timeout_of = [](msgpack::Value value) {
+    return RequestMetadata::decode(msgpack::encode(msgpack::Map{{"other", 1}, {"timeout", std::move(value)}})).timeout;
+  };
+  CHECK(timeout_of(2) == 2s);
+  CHECK(timeout_of(0.25) == 250ms);
+  CHECK(timeout_of(-1.0) == 0s);
+  CHECK(timeout_of(1e300) == 1'000'000s);
+  CHECK_FALSE(timeout_of(std::numeric_limits<double>::quiet_NaN()));
+  CHECK_FALSE(timeout_of("soon"));
+  CHECK_FALSE(RequestMetadata::decode(msgpack::encode("a text")).timeout);
+  const Bytes rubbish{0xc1, 0xff};
+  CHECK_FALSE(RequestMetadata::decode(rubbish).timeout);
+}
