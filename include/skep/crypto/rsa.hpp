@@ -1,4 +1,4 @@
-// RSA signatures (RSASSA-PKCS1-v1_5 over SHA-256), the identity of Hivemind peers that keep a key file.
+// RSA keys: PKCS 1 signatures for the identity of Hivemind peers that keep a key file, PSS for records and requests.
 #pragma once
 
 #include <openssl/err.h>
@@ -42,6 +42,17 @@ template <class Write>
 
 }  // namespace detail
 
+namespace detail {
+
+/// The padding of Hivemind's signatures: PSS over SHA-256 with the longest salt that the key has room for.
+[[nodiscard]] inline bool use_pss(EVP_PKEY_CTX* context, EVP_PKEY* key) noexcept {
+  const int salt = (EVP_PKEY_get_bits(key) + 6) / 8 - 32 - 2;
+  return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) == 1 &&
+         EVP_PKEY_CTX_set_rsa_pss_saltlen(context, salt) == 1;
+}
+
+}  // namespace detail
+
 /// A signing key. Copies share it; it is never changed.
 class RsaPrivateKey {
  public:
@@ -50,6 +61,11 @@ class RsaPrivateKey {
     detail::Pkey key(EVP_RSA_gen(bits));
     if (!key) throw std::bad_alloc();
     return RsaPrivateKey(std::move(key));
+  }
+  /// A key that lives as long as the process, for those who were given none.
+  [[nodiscard]] static const RsaPrivateKey& process_wide() {
+    static const RsaPrivateKey key = generate();
+    return key;
   }
   /// Reads a DER PKCS#1 RSAPrivateKey. @return errc::malformed for anything else, errc::limit_exceeded for a size that
   /// libp2p does not accept.
@@ -67,20 +83,27 @@ class RsaPrivateKey {
   /// DER SubjectPublicKeyInfo, the data of a PublicKey message.
   [[nodiscard]] Bytes public_key() const { return detail::to_der(key_.get(), i2d_PUBKEY); }
 
-  [[nodiscard]] Bytes sign(BytesView message) const {
+  /// RSASSA-PKCS1-v1_5, as identities sign.
+  [[nodiscard]] Bytes sign(BytesView message) const { return sign(message, false); }
+  /// RSASSA-PSS with the longest salt, as records and requests are signed; different each time.
+  [[nodiscard]] Bytes sign_pss(BytesView message) const { return sign(message, true); }
+
+ private:
+  explicit RsaPrivateKey(detail::Pkey key) : key_(std::move(key)) {}
+
+  [[nodiscard]] Bytes sign(BytesView message, bool pss) const {
     const detail::DigestContext context(EVP_MD_CTX_new());
     std::size_t size = static_cast<std::size_t>(EVP_PKEY_get_size(key_.get()));
     Bytes signature(size);
-    if (!context || EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) != 1 ||
+    EVP_PKEY_CTX* padding = nullptr;  // belongs to `context`
+    if (!context || EVP_DigestSignInit(context.get(), &padding, EVP_sha256(), nullptr, key_.get()) != 1 ||
+        (pss && !detail::use_pss(padding, key_.get())) ||
         EVP_DigestSign(context.get(), signature.data(), &size, message.data(), message.size()) != 1) {
       throw std::bad_alloc();
     }
     signature.resize(size);
     return signature;
   }
-
- private:
-  explicit RsaPrivateKey(detail::Pkey key) : key_(std::move(key)) {}
 
   std::shared_ptr<EVP_PKEY> key_;
 };
