@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "skep/core/bytes.hpp"
+#include "skep/moe/server/expert_state.hpp"
 #include "skep/moe/server/tensor_batch.hpp"
 #include "skep/moe/task_pool.hpp"
 #include "skep/moe/tensor/request_check.hpp"
@@ -32,12 +33,22 @@ class ExpertBackend {
   [[nodiscard]] virtual std::int64_t parameter_count() const noexcept = 0;
   /// How many steps the optimizer has made.
   [[nodiscard]] virtual std::uint64_t update_count() const noexcept = 0;
+  /// How many backward batches were refused because a gradient was NaN or infinite.
+  [[nodiscard]] virtual std::uint64_t refused_gradients() const noexcept = 0;
 
   /// Computes flat inputs to flat outputs, without gradients.
   [[nodiscard]] virtual std::vector<Tensor> forward(std::vector<Tensor> inputs) = 0;
   /// Takes flat inputs and the gradients of the flat outputs behind them, computes the outputs anew, makes one step of
   /// the optimizer, and gives the gradient of each input, zeros where there is none.
   [[nodiscard]] virtual std::vector<Tensor> backward(std::vector<Tensor> inputs_and_gradients) = 0;
+
+  /// A copy of all that it has learned, taken between two batches; training waits for the copy only. Gradients that
+  /// wait for more samples are not part of it.
+  [[nodiscard]] virtual ExpertState state() = 0;
+  /// Goes on from a state, between two batches. Where the state has no optimizer, as in Hivemind a warning is logged
+  /// and the own one goes on. Throws errc::invalid_argument with one sentence, and changes nothing, when a name, shape
+  /// or type does not fit.
+  virtual void load_state(const ExpertState& state) = 0;
 
   [[nodiscard]] virtual ExpertPool& forward_pool() noexcept = 0;
   [[nodiscard]] virtual ExpertPool& backward_pool() noexcept = 0;

@@ -1,6 +1,7 @@
 // Optimizers by name: the factories that give every expert an optimizer of its own.
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -16,6 +17,14 @@ namespace skep::inline v0::moe {
 /// Makes the optimizer of one expert's parameters; null where the expert shall not be trained.
 using OptimizerFactory = std::function<std::unique_ptr<torch::optim::Optimizer>(std::vector<Tensor> parameters)>;
 
+/// Any optimizer, with what it takes besides the parameters:
+///
+///     {.optimizer = make_optimizer<torch::optim::RMSprop>(torch::optim::RMSpropOptions(0.01))}
+template <std::derived_from<torch::optim::Optimizer> Optimizer, std::copy_constructible... Options>
+  requires std::constructible_from<Optimizer, std::vector<Tensor>, Options...>
+[[nodiscard]] OptimizerFactory make_optimizer(Options... options) {
+  return [=](std::vector<Tensor> parameters) { return std::make_unique<Optimizer>(std::move(parameters), options...); };
+}
 [[nodiscard]] inline OptimizerFactory adam(double learning_rate = 1e-3) {
   return [learning_rate](std::vector<Tensor> parameters) {
     return std::make_unique<FusedAdam>(std::move(parameters), torch::optim::AdamOptions(learning_rate));
