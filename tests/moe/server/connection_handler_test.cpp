@@ -10,20 +10,24 @@
 #include "support/coroutine.hpp"
 
 using namespace skep::moe;  // NOLINT(*-using-namespace)
+using namespace std::chrono_literals;
 using skep::awaitable;
 using skep::p2p::Host;
 
 namespace {
 // A server of four experts, a client, and both ways of calling.
 struct Pair {
-  explicit Pair(skep::Executor executor, BackendOptions options = {.expert = {.hidden_dim = 4}})
+  explicit Pair(skep::Executor executor, BackendOptions options = {.expert = {.hidden_dim = 4}},
+                ConnectionHandlerOptions handling = {})
       : server(executor, {.listen = {"/ip4/127.0.0.1/tcp/0"}}), client(executor) {
     options.scheduler = runtime.scheduler();
     add<Nop>("nop.0", options);
     add<Gated>("gated.1.2", options);
     add<Touchy>("touchy.0", options);
     add<Keywords>("keywords.0", options);
-    handler.emplace(server, experts);
+    for (const auto& [uid, expert] : experts) uids.push_back(uid);
+    traffic = std::make_shared<ServerTraffic>(uids);
+    handler.emplace(server, experts, handling, traffic);
     client.add_address(server.self(), server.addresses().front());
     runtime.start();
   }
@@ -40,9 +44,16 @@ struct Pair {
     experts.emplace(uid, std::make_shared<ModuleBackend<M>>(uid, options));
   }
 
-  awaitable<std::vector<Tensor>> call(std::string method, std::string uid, std::vector<Tensor> tensors) {
+  awaitable<std::vector<Tensor>> call(std::string method, std::string uid, std::vector<Tensor> tensors,
+                                      RequestMetadata metadata = {}) {
     auto sink = std::make_shared<TensorSink>();
-    co_await client.call_into(server.self(), "ConnectionHandler.rpc_" + method, tensor_message(uid, tensors), sink);
+    auto message = tensor_message(uid, tensors);
+    skep::Bytes field;
+    const skep::Bytes encoded = metadata.encode();
+    skep::codec::append_field_head(field, 3, encoded.size());
+    skep::append(field, encoded);
+    message.append(skep::p2p::Payload(std::move(field)));
+    co_await client.call_into(server.self(), "ConnectionHandler.rpc_" + method, std::move(message), sink);
     co_return *sink->take();
   }
   awaitable<std::vector<Tensor>> stream(std::string method, std::string uid, std::vector<Tensor> tensors) {
@@ -56,11 +67,14 @@ struct Pair {
 
   Runtime runtime;
   ExpertTable experts;
+  std::vector<std::string> uids;
+  std::shared_ptr<ServerTraffic> traffic;
   Host server;
   Host client;
   std::optional<ConnectionHandler<Host>> handler;
 };
 
+// The words of the refusal, empty where there is an answer.
 awaitable<std::string> words(awaitable<std::vector<Tensor>> call) {
   try {
     co_await std::move(call);
@@ -226,5 +240,108 @@ CO_TEST_CASE("a closed handler offers nothing any more") {
     refused = true;
   }
   CHECK(refused);
+  co_await pair.leave();
+}
+
+CO_TEST_CASE("H-36: who may call what is asked before anything is computed") {
+  std::vector<std::string> asked;
+  const auto authorize = [&asked](const skep::p2p::PeerId&, std::string_view method,
+                                  std::string_view uid) -> std::optional<std::string> {
+    asked.push_back(std::string(method) + " " + std::string(uid));
+    if (method.starts_with("ConnectionHandler.rpc_backward")) return "you may not train " + std::string(uid);
+    return std::nullopt;
+  };
+  Pair pair(co_await skep::this_executor, {.expert = {.hidden_dim = 4}}, {.authorize = authorize});
+  const std::vector<Tensor> x{torch::ones({1, 4})}, both{torch::ones({1, 4}), torch::ones({1, 4})};
+  const auto fine = co_await words(pair.call("forward", "nop.0", x));
+  CHECK(fine.empty());
+  const auto unary = co_await words(pair.call("backward", "touchy.0", both));
+  CHECK(unary == "skep: you may not train touchy.0");
+  const auto streamed = co_await words(pair.stream("backward", "touchy.0", both));
+  CHECK(streamed == unary);
+  CHECK(pair.experts.at("touchy.0")->update_count() == 0);
+  CHECK(asked == std::vector<std::string>{"ConnectionHandler.rpc_forward nop.0",
+                                          "ConnectionHandler.rpc_backward touchy.0",
+                                          "ConnectionHandler.rpc_backward_stream touchy.0"});
+  CHECK(pair.traffic->snapshots().at("touchy.0").unauthorized == 2);
+  co_await pair.leave();
+}
+
+CO_TEST_CASE("H-36: a peer that asks for too much at once is told when to come again, and loses nothing else") {
+  Pair pair(co_await skep::this_executor, {.expert = {.hidden_dim = 4}, .min_batch_size = 2, .batch_timeout = 60s},
+            {.quotas = {.requests = 2, .bytes = 64}});
+  skep::Scope scope(co_await skep::this_executor);
+  const std::vector<Tensor> x{torch::ones({1, 4})}, large{torch::ones({5, 4})};
+  std::vector<std::string> texts;
+  const auto ask = [&](const char* uid) {
+    scope.spawn([](awaitable<std::string> text, std::vector<std::string>& to) -> awaitable<void> {
+      to.push_back(co_await std::move(text));
+    }(words(pair.call("forward", uid, x)), texts));
+  };
+  const auto too_large = co_await words(pair.stream("forward", "nop.0", large));
+  CHECK(too_large == "skep: busy: the requests of this peer hold 64 bytes already, retry in 100 ms");
+  ask("nop.0");
+  ask("touchy.0");  // both wait for a second sample
+  while (pair.experts.at("nop.0")->forward_pool().empty() || pair.experts.at("touchy.0")->forward_pool().empty()) {
+    co_await pair.client.sleep_until(pair.client.steady_now() + 1ms);
+  }
+  const auto refusal = co_await words(pair.call("forward", "nop.0", x));
+  CHECK(refusal == "skep: busy: 2 requests of this peer are in hand, retry in 100 ms");
+  const auto streamed = co_await words(pair.stream("forward", "nop.0", x));
+  CHECK(streamed == refusal);
+  Host other(co_await skep::this_executor);
+  other.add_address(pair.server.self(), pair.server.addresses().front());
+  for (const char* uid : {"nop.0", "touchy.0"}) {
+    auto sink = std::make_shared<TensorSink>();
+    co_await other.call_into(pair.server.self(), "ConnectionHandler.rpc_forward", tensor_message(uid, x), sink);
+    CHECK(sink->take());
+  }
+  co_await scope.join();
+  CHECK(texts == std::vector<std::string>{"", ""});
+  other.close();
+  co_await other.join();
+  co_await pair.leave();
+}
+
+CO_TEST_CASE("a request whose caller no longer waits is not computed") {
+  Pair pair(co_await skep::this_executor, {.expert = {.hidden_dim = 4}, .min_batch_size = 2, .batch_timeout = 60s});
+  const std::vector<Tensor> x{torch::ones({1, 4})};
+  const auto late = co_await words(pair.call("forward", "nop.0", x, {.timeout = 0s}));
+  CHECK(late == "skep: the request took longer to arrive than its caller waits for the answer");
+  const auto waited = co_await words(pair.call("forward", "nop.0", x, {.timeout = 20ms}));
+  CHECK_FALSE(waited.empty());
+  CHECK(pair.traffic->snapshots().at("nop.0").expired == 2);
+  const std::vector<Tensor> two{torch::ones({2, 4})};
+  const auto fine = co_await words(pair.call("forward", "nop.0", two, {.timeout = 60s}));
+  CHECK(fine.empty());
+  CHECK(pair.experts.at("nop.0")->forward_pool().statistics().samples == 2);
+  co_await pair.leave();
+}
+
+CO_TEST_CASE("H-30: a handler that drains answers what is in hand and sends new requests elsewhere") {
+  Pair pair(co_await skep::this_executor, {.expert = {.hidden_dim = 4}, .min_batch_size = 2, .batch_timeout = 60s});
+  skep::Scope scope(co_await skep::this_executor);
+  const std::vector<Tensor> x{torch::ones({1, 4})};
+  std::string first = "none";
+  bool drained = false;
+  scope.spawn([&]() -> awaitable<void> { first = co_await words(pair.call("forward", "nop.0", x)); });
+  auto& pool = pair.experts.at("nop.0")->forward_pool();
+  while (pool.empty()) co_await pair.client.sleep_until(pair.client.steady_now() + 1ms);
+  scope.spawn([&]() -> awaitable<void> {
+    co_await pair.handler->drain();
+    drained = true;
+  });
+  for (const char* method : {"forward", "backward"}) {
+    const auto refusal = co_await words(pair.call(method, "nop.0", x));
+    CHECK(refusal == "skep: this server is leaving, ask another");
+    const auto streamed = co_await words(pair.stream(method, "nop.0", x));
+    CHECK(streamed == refusal);
+  }
+  CHECK_FALSE(drained);
+  const TensorBatch company{x};
+  co_await pool.submit_task(company);
+  co_await scope.join();
+  CHECK(drained);
+  CHECK(first.empty());
   co_await pair.leave();
 }

@@ -1,6 +1,7 @@
 #include "skep/moe/server/serving.hpp"
 
 #include <memory>
+#include <stdexcept>
 
 #include "skep/async/scope.hpp"
 #include "skep/moe/server/layers.hpp"
@@ -25,7 +26,7 @@ skep::awaitable<double> declared_until(skep::dht::Node<Host> node) {
 }
 }  // namespace
 
-CO_TEST_CASE("C2.3 serving opens the door, declares the experts, and ends when it is asked to leave") {
+CO_TEST_CASE("C2.3, H-30: serving opens the door, declares the experts, and withdraws them when it is asked to leave") {
   const auto executor = co_await skep::this_executor;
   Host host(executor, {.listen = {"/ip4/127.0.0.1/tcp/0"}});
   const skep::dht::NodeOptions alone;
@@ -45,7 +46,50 @@ CO_TEST_CASE("C2.3 serving opens the door, declares the experts, and ends when i
   }
   co_await serving::ask_to_leave(network);
   co_await scope.join();
+  const auto gone = co_await get_experts(node, {"nop.0"}, {.latest = true});
+  CHECK_FALSE(gone[0]);
   co_await leave(node, host);
+}
+
+namespace {
+// A directory whose first declarations fail, each in its own way.
+struct Faulty {
+  Host host;
+  std::shared_ptr<int> stores = std::make_shared<int>(0);
+
+  [[nodiscard]] skep::p2p::PeerId peer_id() const { return host.self(); }
+  [[nodiscard]] skep::WallTime now() const { return {1000}; }
+  [[nodiscard]] Host& network() { return host; }
+  skep::awaitable<std::vector<skep::dht::StoreResult>> store_many(std::vector<skep::dht::StoreItem> items,
+                                                                  skep::dht::StoreOptions) {
+    ++*stores;
+    if (*stores == 1) throw std::runtime_error("the disk is full");
+    if (*stores == 2) throw skep::Error(skep::errc::timed_out, "nobody answers");
+    co_return std::vector<skep::dht::StoreResult>(items.size(), {.accepted = 1});
+  }
+  skep::awaitable<std::vector<std::optional<skep::dht::Found>>> get_many(std::vector<std::string> keys,
+                                                                         skep::dht::GetOptions) {
+    co_return std::vector<std::optional<skep::dht::Found>>(keys.size());
+  }
+};
+}  // namespace
+
+CO_TEST_CASE("C2.3, H-21: a declaration that throws is logged and the next one comes") {
+  const auto executor = co_await skep::this_executor;
+  Faulty directory{Host(executor)};
+  const auto network = std::make_shared<serving::ServerOnNetwork>();
+  network->declared.emplace(executor);
+  skep::Scope scope(executor);
+  const std::vector<std::string> uids{"nop.0"};
+  scope.spawn(serving::keep_declared(network, directory, uids, 20ms, 10s));
+  while (*directory.stores < 4) co_await directory.host.sleep_until(directory.host.steady_now() + 2ms);
+  CHECK(network->declared->is_set());
+  CHECK(network->declared_until == skep::WallTime{1010});
+  scope.cancel();
+  co_await scope.join();
+  CHECK_FALSE(scope.failure());
+  directory.host.close();
+  co_await directory.host.join();
 }
 
 CO_TEST_CASE("a server that was closed before it came does not open the door") {

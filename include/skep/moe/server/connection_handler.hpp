@@ -1,6 +1,7 @@
 // ConnectionHandler: the five calls by which peers reach experts, and the door at which requests are checked.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -42,16 +43,21 @@ inline void check_unary_answer(const ExpertBackend& expert, ExpertCallKind kind,
                                         (kind == ExpertCallKind::forward ? "forward" : "backward") + "_stream instead");
 }
 
+/// Small requests are more urgent than streams, as long as those do not wait too long.
+enum class Urgency : int { unary = 0, stream = 1 };
+
 /// Computes a request in its pool, together with others; what it fails of is counted.
 template <p2p::Network N>
 [[nodiscard]] awaitable<TensorBatch> compute(std::shared_ptr<HandlerState<N>> state, ExpertCallKind kind,
-                                             AcceptedRequest request) {
+                                             AcceptedRequest request, Urgency urgency) {
   ExpertBackend& expert = *request.expert;
   TrafficCounters& traffic = state->traffic->of(expert.name());
   auto& pool = kind == ExpertCallKind::forward ? expert.forward_pool() : expert.backward_pool();
+  const TaskOptions options{.deadline = deadline_after(std::chrono::steady_clock::now(), request.patience),
+                            .priority = static_cast<int>(urgency)};
   try {
-    TensorBatch answer = co_await with_timeout(state->net, request.patience, pool.submit_task(std::move(request.batch)),
-                                               "computing the request");
+    TensorBatch answer = co_await with_timeout(
+        state->net, request.patience, pool.submit_task(std::move(request.batch), options), "computing the request");
     traffic.bytes_out += raw_size(answer.tensors);
     co_return answer;
   } catch (...) {
@@ -72,7 +78,7 @@ template <p2p::Network N>
   AcceptedRequest request = static_cast<ExpertRequest<N>&>(*received).accept();
   const ExpertBackend& expert = *request.expert;
   check_unary_answer(expert, kind, BatchTraits<TensorBatch>::size(request.batch));
-  const TensorBatch answer = co_await compute(state, kind, std::move(request));
+  const TensorBatch answer = co_await compute(state, kind, std::move(request), Urgency::unary);
   co_return tensor_message({}, answer.tensors, compressions_of(expert, kind));
 }
 
@@ -85,7 +91,7 @@ template <p2p::Network N>
   while (more && !received->refused()) more = co_await stream.receive_into(received);
   AcceptedRequest request = received->accept();
   const ExpertBackend& expert = *request.expert;
-  const TensorBatch answer = co_await compute(state, kind, std::move(request));
+  const TensorBatch answer = co_await compute(state, kind, std::move(request), Urgency::stream);
   for (auto& message : tensor_stream({}, answer.tensors, compressions_of(expert, kind))) {
     co_await stream.send(std::move(message));
   }
