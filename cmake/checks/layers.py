@@ -38,7 +38,7 @@ LIBRARIES = {
     r"sodium|openssl/": ["crypto"],
     r"protozero/": ["codec"],
     r"nlohmann/": ["dht/json.hpp", "dht facade", "moe", "tensor", "cli"],
-    r"torch/|ATen/|c10/": ["moe/tensor/torch.hpp"],
+    r"torch/|ATen/|c10/": ["moe/tensor/torch.hpp", "moe/tensor/torch_script.hpp"],
     r"CLI/|spdlog/": ["cli"],
     r"doctest|gtest|boost/|absl/|fmt/": [],
 }

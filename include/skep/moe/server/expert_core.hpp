@@ -18,6 +18,7 @@
 #include "skep/core/log.hpp"
 #include "skep/moe/server/backend_options.hpp"
 #include "skep/moe/server/compute_guards.hpp"
+#include "skep/moe/server/computed_module.hpp"
 #include "skep/moe/server/expert_state.hpp"
 #include "skep/moe/server/finite.hpp"
 #include "skep/moe/server/trainer.hpp"
@@ -33,15 +34,6 @@ namespace detail {
   return {e.code(), who + ": " + std::string(sentence)};
 }
 }  // namespace detail
-
-/// A module whose types are forgotten: it computes flat inputs in wire order to flat outputs.
-struct ComputedModule {
-  std::string class_name = {};
-  ExpertSchema schema = {};
-  std::function<std::vector<Tensor>(std::span<const Tensor>)> compute = {};
-  NamedTensors parameters{};
-  NamedTensors buffers{};
-};
 
 /// An expert without its queues: forward and backward over a module, what they may change, and the state.
 ///
