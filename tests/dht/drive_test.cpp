@@ -30,6 +30,7 @@ awaitable<std::optional<int>> answer(std::shared_ptr<State> state, int n) {
   if (n >= 9) co_await state->net.sleep_until(SteadyTime::max());
   co_await state->net.sleep_until(state->net.steady_now() + n * 100ms);
   if (n % 2 == 0) co_return std::nullopt;
+  state->answer_times.add(node(static_cast<std::uint8_t>(n)).contact, n * 100ms);
   co_return n;
 }
 struct Run {
@@ -68,10 +69,19 @@ TEST_CASE("A7.5 who is silent is not waited for once others suffice") {
 
 TEST_CASE("the deadline ends what nobody answers") {
   sim::World world;
-  const Run run = drive(world, {node(9), node(10)}, 5s, {.width = 2, .parallelism = 1});
+  const Run run = drive(world, {node(9), node(10)}, 2s, {.width = 2, .parallelism = 1});
   CHECK(run.settled.empty());
-  CHECK(run.took == 5s);  // the first answer time is unknown, so they may still come
+  CHECK(run.took == 2s);
   CHECK(drive(world, {}, 5s, {}).took == Duration(0));
+}
+
+TEST_CASE("a request is given up when its time is over, or clearly longer than its peer's answers take") {
+  sim::World world;
+  const Run strangers = drive(world, {node(9), node(10)}, 60s, {.width = 2, .parallelism = 1});
+  CHECK(strangers.took == 4s);  // the second is asked when the first is late, after a third of the 3 s of a request
+  const Run known = drive(world, {node(1), node(3), node(9)}, 60s, {.width = 3, .parallelism = 1});
+  CHECK(known.settled == std::vector{1, 3});
+  CHECK(known.took <= 1600ms);
 }
 
 TEST_CASE("a closed state ends the drive with an error") {

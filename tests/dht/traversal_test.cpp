@@ -120,3 +120,21 @@ TEST_CASE("J4 64 keys among 128 nodes cost fewer requests than Hivemind's 28") {
   CHECK(found == 64);
   CHECK(sent <= 28);
 }
+
+TEST_CASE("with disjoint paths a key asks on each of them, and what an answer names stays on its path") {
+  Traversal t({node(0).id}, {}, {.width = 2, .parallelism = 1, .disjoint_paths = 2});
+  t.add(0, std::vector{node(8), node(9)});
+  auto requests = t.next();
+  REQUIRE(requests.size() == 2);
+  CHECK(requests[0].node == node(8));
+  CHECK(requests[1].node == node(9));
+  t.answered(requests[0]);
+  t.add(0, std::vector{node(1), node(2)}, node(8).id);
+  t.answered(requests[1]);
+  CHECK(t.next()[0].node == node(1));
+  CHECK_FALSE(t.finished());
+  CHECK(t.nearest(0, 9) == std::vector{node(1), node(2), node(8), node(9)});
+  t.renamed(0, node(9).id, node(3).id);
+  CHECK(t.nearest(0, 9)[2].id == node(3).id);
+  CHECK(t.requests(0) == 3);
+}

@@ -169,3 +169,65 @@ TEST_CASE("in a swarm of routing tables the search finds the exact nearest, few 
   CHECK(exact >= rounds * 99 / 100);
   CHECK(requests <= rounds * 9);
 }
+
+TEST_CASE("a peer is asked once, whatever ids others know it by") {
+  Lookup lookup(id_of(0), {}, {.width = 3, .parallelism = 2});
+  lookup.add({id_of(1), 7});
+  lookup.add({id_of(2), 7});
+  lookup.add({id_of(9), 8});
+  CHECK(lookup.next()->id == id_of(1));
+  CHECK(lookup.next()->contact == 8);
+  lookup.add({id_of(3), 7});
+  lookup.answered(id_of(1));
+  lookup.add({id_of(4), 7});
+  CHECK_FALSE(lookup.next());
+  CHECK(lookup.has_asked(7));
+  CHECK(lookup.has_asked(id_of(1)));
+  CHECK_FALSE(lookup.has_asked(id_of(2)));
+  lookup.answered(id_of(9));
+  CHECK(lookup.nearest(9).size() == 2);
+}
+
+TEST_CASE("who answers under another id counts where it stands") {
+  Lookup lookup(id_of(0), id_of(0x33), {.width = 2, .parallelism = 1});
+  lookup.add({id_of(1), 7});
+  lookup.add({id_of(5), 8});
+  lookup.add({id_of(6), 9});
+  CHECK(lookup.next()->contact == 7);
+  lookup.answered(id_of(1));
+  SUBCASE("far away") {
+    lookup.renamed(id_of(1), id_of(0x80));
+    CHECK(lookup.next()->contact == 8);
+    lookup.answered(id_of(5));
+    CHECK(lookup.next()->contact == 9);  // 7 is none of the two nearest
+    lookup.answered(id_of(6));
+    CHECK(lookup.finished());
+    CHECK(lookup.nearest(3) == std::vector<Entry>{{id_of(5), 8}, {id_of(6), 9}, {id_of(0x80), 7}});
+  }
+  SUBCASE("nowhere: as a client, as ourselves, or as somebody else") {
+    SUBCASE("") { lookup.renamed(id_of(1), std::nullopt); }
+    SUBCASE("") { lookup.renamed(id_of(1), id_of(0x33)); }
+    SUBCASE("") { lookup.renamed(id_of(1), id_of(6)); }
+    CHECK(lookup.nearest(3) == std::vector<Entry>{{id_of(5), 8}, {id_of(6), 9}});
+  }
+  SUBCASE("only after it has answered, and not under the same id") {
+    lookup.renamed(id_of(5), id_of(2));
+    lookup.renamed(id_of(1), id_of(1));
+    CHECK(lookup.nearest(3) == std::vector<Entry>{{id_of(1), 7}, {id_of(5), 8}, {id_of(6), 9}});
+  }
+}
+
+TEST_CASE("the search does not wait for farther peers once enough nearer ones have answered") {
+  Lookup lookup(id_of(0), {}, {.width = 2, .parallelism = 3});
+  for (const int n : {1, 2}) lookup.add(peer(n));
+  CHECK(lookup.next()->contact == 1);
+  CHECK(lookup.next()->contact == 2);
+  lookup.slow(id_of(2));
+  lookup.add(peer(3));
+  CHECK(lookup.next()->contact == 3);
+  lookup.answered(id_of(1));
+  CHECK_FALSE(lookup.finished());
+  lookup.answered(id_of(2));
+  CHECK(lookup.finished());
+  CHECK(lookup.in_flight() == 1);
+}

@@ -59,7 +59,7 @@ awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
 
 /// Sends what the traversal asks for: `ask(request)` makes the coroutine of one request, which gives an answer or
 /// nothing when the node failed; `settle(request, answer)` is told of each answer that comes in time. A request that is
-/// late by the measure of `state.answer_times` gets company, and one that is very late counts as failed. Ends when the
+/// late by the measure of `state.answer_times` gets company, and one that is lost by it counts as failed. Ends when the
 /// traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
 /// limit. Throws errc::closed.
 template <class Answer, class State>
@@ -77,10 +77,11 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
   for (;;) {
     if (state->closed) throw Error(errc::closed, "the DHT node was closed");
     const SteadyTime now = state->net.steady_now();
-    const Duration late = state->answer_times.late_after();
     for (auto& request : traversal.next()) {
       auto asked = ask(std::as_const(request));
-      flights.emplace(number, Flight{std::move(request), now + late, now + std::max<Duration>(8 * late, 1s)});
+      const SteadyTime late_at = now + state->answer_times.late_after(request.node.contact);
+      const SteadyTime lost_at = now + state->answer_times.lost_after(request.node.contact);
+      flights.emplace(number, Flight{std::move(request), late_at, lost_at});
       state->children.spawn(deliver<Answer>(std::move(asked), number++, inbox));
     }
     if (traversal.finished() || now >= deadline) co_return;

@@ -42,7 +42,8 @@ struct StoreEntry {
 struct FindAnswer {
   std::optional<Record> record;
   std::vector<NodeEntry> nearest;
-  bool sound = true;  ///< false: it gave something that can be no record
+  bool sound = true;          ///< false: it gave something that can be no record
+  std::optional<DHTID> from;  ///< the id by which it goes; none: a client
 };
 
 /// The tables of a node and what it decides by them. Pure: no network, time is an argument, bytes of others do not

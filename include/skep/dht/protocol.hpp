@@ -134,6 +134,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     const WallTime now = self->net.wall_now();
     for (std::size_t i = 0; i < keys.size(); ++i) {
       answers.push_back(self->believe(keys[i], response->results[i], now, self->net.steady_now()));
+      answers.back().from = Protocol::id_in(response->peer);
       sound = sound && answers.back().sound;
     }
     if (!sound) self->blacklist.failed(node.contact, self->net.steady_now());
@@ -175,7 +176,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     const SteadyTime start = self->net.steady_now();
     try {
       Bytes answer = co_await self->exchange(node.contact, method, std::move(request));
-      self->answer_times.add(self->net.steady_now() - start);
+      self->answer_times.add(node.contact, self->net.steady_now() - start);
       co_return answer;
     } catch (const std::exception& error) {
       if (is_cancellation(std::current_exception()) || self->closed) throw;

@@ -28,6 +28,7 @@ Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::s
   options.parallelism = parallelism;
   options.keys_per_request = self.options.chunk_size;
   options.packing = self.options.num_replicas;
+  options.disjoint_paths = self.options.disjoint_paths;
   Traversal traversal(targets, self.id, options);
   for (std::size_t key = 0; key < targets.size(); ++key) {
     auto nearest = self.table.nearest(targets[key], self.options.bucket_size);
@@ -50,7 +51,8 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
   };
   const auto settle = [&](const Traversal::Request& request, std::vector<FindAnswer> answers) {
     for (std::size_t i = 0; i < request.keys.size(); ++i) {
-      traversal.add(request.keys[i], answers[i].nearest);
+      traversal.add(request.keys[i], answers[i].nearest, request.node.id);
+      traversal.renamed(request.keys[i], request.node.id, answers[i].from);
       if (answers[i].record) found(request.keys[i], *std::move(answers[i].record));
     }
   };

@@ -104,8 +104,8 @@ awaitable<std::vector<StoreResult>> store_all(std::shared_ptr<State> self, std::
 
   // First who the nearest nodes are, for all keys together, then the records to all of them.
   const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
-  const std::size_t replicas = self->options.num_replicas;
-  Traversal lookup = start_traversal(*self, targets, replicas, self->options.num_workers);
+  const std::size_t replicas = self->options.num_replicas * std::max<std::size_t>(self->options.disjoint_paths, 1);
+  Traversal lookup = start_traversal(*self, targets, self->options.num_replicas, self->options.num_workers);
   co_await run_finds(self, lookup, deadline, [](std::size_t, Record) {});
 
   TraversalOptions placing;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "skep/dht/key.hpp"
+#include "skep/kademlia/disjoint_lookup.hpp"
 #include "skep/kademlia/lookup.hpp"
 #include "skep/p2p/peer_id.hpp"
 
@@ -24,10 +25,12 @@ struct TraversalOptions {
   std::size_t keys_per_request = 16;  ///< most keys in one request
   std::size_t packing = 5;            ///< among how many of its nearest candidates a key looks for company
   std::size_t max_requests = 256;     ///< for one key
+  std::size_t disjoint_paths = 1;     ///< searches for one key that share no node, each `width` wide
 };
 
 /// Searches many keys at once. Pure: `next` names requests, their fate comes back. A node that is a good candidate for
-/// several keys is asked for all of them in one request (a greedy set cover), so many keys cost few messages.
+/// several keys is asked for all of them in one request (a greedy set cover), so many keys cost few messages. With
+/// disjoint paths every key has several searches; a liar on one of them cannot end the others.
 class Traversal {
  public:
   struct Request {
@@ -40,7 +43,7 @@ class Traversal {
       : options_(options), done_(targets.size(), false) {
     lookups_.reserve(targets.size());
     for (const DHTID& target : targets) {
-      lookups_.emplace_back(target, self,
+      lookups_.emplace_back(target, self, options.disjoint_paths,
                             kademlia::NearestAnswered{options.width, options.parallelism, options.max_requests});
     }
   }
@@ -48,8 +51,12 @@ class Traversal {
   [[nodiscard]] std::size_t size() const noexcept { return lookups_.size(); }
   [[nodiscard]] const DHTID& target(std::size_t key) const noexcept { return lookups_[key].target(); }
 
-  /// Adds candidates for a key: from the own routing table, or what an answer named.
+  /// Adds candidates for a key from the own routing table.
   void add(std::size_t key, std::span<const NodeEntry> nodes) { lookups_[key].add(nodes); }
+  /// Adds what an answer named.
+  void add(std::size_t key, std::span<const NodeEntry> nodes, const DHTID& named_by) {
+    lookups_[key].add(nodes, named_by);
+  }
 
   /// The requests to send now, counted as in flight.
   [[nodiscard]] std::vector<Request> next() {
@@ -95,6 +102,8 @@ class Traversal {
   void answered(const Request& request) {
     for (const std::size_t key : request.keys) lookups_[key].answered(request.node.id);
   }
+  /// For a key, the id under which a node has answered, if it is not the one under which others name it.
+  void renamed(std::size_t key, const DHTID& id, const std::optional<DHTID>& as) { lookups_[key].renamed(id, as); }
   void failed(const Request& request) {
     for (const std::size_t key : request.keys) lookups_[key].failed(request.node.id);
   }
@@ -132,7 +141,7 @@ class Traversal {
   };
 
   TraversalOptions options_;
-  std::vector<kademlia::Lookup<DHTID, p2p::PeerId>> lookups_;
+  std::vector<kademlia::DisjointLookup<DHTID, p2p::PeerId>> lookups_;
   std::vector<bool> done_;
 };
 

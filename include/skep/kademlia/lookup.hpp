@@ -36,8 +36,9 @@ struct NearestAnswered {
 static_assert(LookupPolicy<NearestAnswered>);
 
 /// One search. Pure: `next` names a peer to ask; its fate comes back as `answered`, `failed` or, while it is still
-/// awaited, `slow`. Somebody who is dead costs one request, never a wait: the search goes on beside it.
-template <class Id, class Contact, LookupPolicy Policy = NearestAnswered>
+/// awaited, `slow`. Somebody who is dead costs one request, never a wait: the search goes on beside it. Nobody is asked
+/// twice, whatever ids others know it by: else one liar could answer for all the nearest.
+template <class Id, std::equality_comparable Contact, LookupPolicy Policy = NearestAnswered>
 class Lookup {
  public:
   using entry_type = Entry<Id, Contact>;
@@ -57,6 +58,7 @@ class Lookup {
     const Id distance = entry.id ^ target_;
     const auto place = position(distance);
     if (place != candidates_.end() && place->distance == distance) return;
+    if (has_asked(entry.contact)) return;
     if (candidates_.size() >= max_candidates()) {
       if (place == candidates_.end()) return;
       const auto farthest_new = std::find_if(candidates_.rbegin(), candidates_.rend(),
@@ -71,8 +73,9 @@ class Lookup {
   [[nodiscard]] std::optional<entry_type> next() {
     const auto first = choices(1);
     if (first.empty()) return std::nullopt;
-    ask(first.front()->id);
-    return *first.front();
+    entry_type entry = *first.front();
+    ask(entry.id);
+    return entry;
   }
   /// The peers that may be asked now, nearest first, at most `limit`: for a caller who would rather ask one that it has
   /// other questions for. Valid until the next change.
@@ -87,6 +90,17 @@ class Lookup {
     }
     return out;
   }
+  /// Whether one of them is a choice; null if not.
+  [[nodiscard]] const entry_type* choice(const Id& id) const {
+    if (room() == 0) return nullptr;
+    std::size_t nearer = 0;
+    for (const auto& candidate : candidates_) {
+      if (policy_.satisfied(nearer)) break;
+      if (candidate.entry.id == id) return candidate.state == State::fresh ? &candidate.entry : nullptr;
+      if (candidate.state != State::failed && candidate.state != State::slow) ++nearer;
+    }
+    return nullptr;
+  }
   /// How many may be asked now.
   [[nodiscard]] std::size_t room() const noexcept {
     if (in_flight_ >= parallelism_ || requests_ >= policy_.max_requests) return 0;
@@ -99,12 +113,43 @@ class Lookup {
     candidate->state = State::asked;
     ++in_flight_;
     ++requests_;
+    const Contact contact = candidate->entry.contact;
+    forget(contact);
+  }
+  /// Drops a peer that was not asked yet, under all its ids.
+  void forget(const Contact& contact) {
+    std::erase_if(candidates_,
+                  [&](const Candidate& c) { return c.state == State::fresh && c.entry.contact == contact; });
+  }
+  /// Whether a peer was asked, be it under this id or any.
+  [[nodiscard]] bool has_asked(const Id& id) const {
+    const auto candidate = find(id);
+    return candidate != candidates_.end() && candidate->state != State::fresh;
+  }
+  [[nodiscard]] bool has_asked(const Contact& contact) const {
+    return std::any_of(candidates_.begin(), candidates_.end(),
+                       [&](const Candidate& c) { return c.state != State::fresh && c.entry.contact == contact; });
   }
   /// Sets how many are asked at once from now on.
   void set_parallelism(std::size_t parallelism) noexcept { parallelism_ = parallelism; }
 
   /// An asked peer has answered; `add` the neighbours that it named.
   void answered(const Id& id) { settle(id, State::answered); }
+  /// Who has answered goes by another id than others say: it counts where it says it stands, or with none nowhere.
+  void renamed(const Id& id, const std::optional<Id>& as) {
+    const auto candidate = find(id);
+    if (as == id || candidate == candidates_.end() || candidate->state != State::answered) return;
+    entry_type entry = std::move(candidate->entry);
+    candidates_.erase(candidate);
+    --answered_;
+    if (!as || as == self_) return;
+    const Id distance = *as ^ target_;
+    const auto place = position(distance);
+    if (place != candidates_.end() && place->distance == distance) return;  // that id is somebody else's
+    entry.id = *as;
+    candidates_.insert(place, Candidate{distance, std::move(entry), State::answered});
+    ++answered_;
+  }
   /// An asked peer has failed, or its answer is worth nothing.
   void failed(const Id& id) { settle(id, State::failed); }
   /// An asked peer takes longer than usual: another may be asked in its stead, and the search may end without it.
@@ -116,10 +161,15 @@ class Lookup {
     ++slow_;
   }
 
-  /// Nobody is left to ask, and nobody to wait for.
+  /// Enough have answered and nobody nearer is left to ask or to wait for; or nobody is left at all.
   [[nodiscard]] bool finished() const {
-    if (in_flight_ > 0) return false;
-    if (!choices(1).empty()) return false;
+    std::size_t nearer = 0;
+    for (const auto& candidate : candidates_) {
+      if (policy_.satisfied(nearer)) return true;
+      if (candidate.state == State::asked) return false;
+      if (candidate.state == State::fresh && requests_ < policy_.max_requests) return false;
+      if (candidate.state == State::answered) ++nearer;
+    }
     return slow_ == 0 || policy_.satisfied(answered_);
   }
 
@@ -130,13 +180,18 @@ class Lookup {
   [[nodiscard]] std::vector<entry_type> nearest(std::size_t count) const {
     std::vector<entry_type> out;
     for (const bool slow_ones : {false, true}) {
-      for (const auto& candidate : candidates_) {
-        if (out.size() == count) return out;
-        if (candidate.state == State::failed || (candidate.state == State::slow) != slow_ones) continue;
-        out.push_back(candidate.entry);
-      }
+      visit(slow_ones, [&](const entry_type& entry) {
+        if (out.size() < count) out.push_back(entry);
+      });
     }
     return out;
+  }
+  /// Shows the peers that have not failed, nearest first: those that are slow, or those that are not.
+  template <std::invocable<const entry_type&> Visit>
+  void visit(bool slow_ones, Visit visit) const {
+    for (const auto& candidate : candidates_) {
+      if (candidate.state != State::failed && (candidate.state == State::slow) == slow_ones) visit(candidate.entry);
+    }
   }
 
  private:
@@ -157,6 +212,9 @@ class Lookup {
     const Id distance = id ^ target_;
     const auto place = position(distance);
     return place != candidates_.end() && place->distance == distance ? place : candidates_.end();
+  }
+  typename std::vector<Candidate>::const_iterator find(const Id& id) const {
+    return const_cast<Lookup*>(this)->find(id);  // NOLINT(*-const-cast)
   }
   void settle(const Id& id, State state) {
     const auto candidate = find(id);

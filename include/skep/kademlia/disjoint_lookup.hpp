@@ -1,0 +1,166 @@
+// DisjointLookup: one search along several paths that share no peer, so that who captures one path does not own the
+// search.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "skep/kademlia/lookup.hpp"
+
+namespace skep::inline v0::kademlia {
+
+/// S/Kademlia's search (Baumgart and Mies, 2007): what is known at first is dealt out to the paths, nearest first and
+/// in turn; what a peer names belongs to the path on which it was asked, and a peer is asked on one path only. Each
+/// path ends by the policy's rule, by itself, with its own requests in flight. Pure, with the interface of `Lookup`;
+/// with one path it is one.
+template <class Id, std::equality_comparable Contact, LookupPolicy Policy = NearestAnswered>
+class DisjointLookup {
+ public:
+  using entry_type = Entry<Id, Contact>;
+
+  /// @param paths  at least 1; they share the policy's `max_requests`
+  DisjointLookup(Id target, const std::optional<Id>& self, std::size_t paths, Policy policy = {}) {
+    policy.max_requests = std::max<std::size_t>(1, policy.max_requests / std::max<std::size_t>(paths, 1));
+    for (std::size_t i = 0; i < std::max<std::size_t>(paths, 1); ++i) paths_.emplace_back(target, self, policy);
+  }
+
+  [[nodiscard]] const Id& target() const noexcept { return paths_.front().target(); }
+
+  /// Adds peers from the own routing table.
+  void add(std::span<const entry_type> entries) {
+    if (paths_.size() == 1) return paths_.front().add(entries);
+    std::vector<const entry_type*> sorted;
+    for (const auto& entry : entries) sorted.push_back(&entry);
+    std::sort(sorted.begin(), sorted.end(),
+              [&](const auto* a, const auto* b) { return (a->id ^ target()) < (b->id ^ target()); });
+    for (const auto* const entry : sorted) {
+      add(*entry, next_path_);
+      next_path_ = (next_path_ + 1) % paths_.size();
+    }
+  }
+  /// Adds what an asked peer has named.
+  void add(std::span<const entry_type> entries, const Id& named_by) {
+    if (paths_.size() == 1) return paths_.front().add(entries);
+    const std::size_t path = path_of(named_by);
+    if (path == paths_.size()) return;
+    for (const auto& entry : entries) add(entry, path);
+  }
+
+  /// As `Lookup`: the peers that may be asked now, the paths in turn; how many; and what became of them.
+  [[nodiscard]] std::vector<const entry_type*> choices(std::size_t limit) const {
+    if (paths_.size() == 1) return paths_.front().choices(limit);
+    std::vector<std::vector<const entry_type*>> of_path;
+    for (const auto& path : paths_) of_path.push_back(path.choices(limit));
+    std::vector<const entry_type*> out;
+    for (std::size_t rank = 0; rank < limit; ++rank) {
+      for (const auto& entries : of_path) {
+        if (rank >= entries.size() || out.size() == limit) continue;
+        const auto same = [&](const auto* known) { return known->contact == entries[rank]->contact; };
+        if (std::none_of(out.begin(), out.end(), same)) out.push_back(entries[rank]);
+      }
+    }
+    return out;
+  }
+  [[nodiscard]] std::optional<entry_type> next() {
+    const auto first = choices(1);
+    if (first.empty()) return std::nullopt;
+    entry_type entry = *first.front();
+    ask(entry.id);
+    return entry;
+  }
+  [[nodiscard]] std::size_t room() const noexcept {
+    std::size_t room = 0;
+    for (const auto& path : paths_) room += path.room();
+    return room;
+  }
+  void ask(const Id& id) {
+    if (paths_.size() == 1) return paths_.front().ask(id);
+    for (auto& path : paths_) {
+      const entry_type* const choice = path.choice(id);
+      if (choice == nullptr) continue;
+      const Contact contact = choice->contact;
+      path.ask(id);
+      for (auto& other : paths_) {
+        if (&other != &path) other.forget(contact);
+      }
+      return;
+    }
+  }
+  void set_parallelism(std::size_t parallelism) noexcept {
+    for (auto& path : paths_) path.set_parallelism(parallelism);
+  }
+  void answered(const Id& id) {
+    on_path(id, [&](auto& path) { path.answered(id); });
+  }
+  void renamed(const Id& id, const std::optional<Id>& as) {
+    on_path(id, [&](auto& path) { path.renamed(id, as); });
+  }
+  void failed(const Id& id) {
+    on_path(id, [&](auto& path) { path.failed(id); });
+  }
+  void slow(const Id& id) {
+    on_path(id, [&](auto& path) { path.slow(id); });
+  }
+
+  /// Every path has ended.
+  [[nodiscard]] bool finished() const {
+    return std::all_of(paths_.begin(), paths_.end(), [](const auto& path) { return path.finished(); });
+  }
+  [[nodiscard]] std::size_t requests() const noexcept {
+    std::size_t requests = 0;
+    for (const auto& path : paths_) requests += path.requests();
+    return requests;
+  }
+  [[nodiscard]] std::size_t in_flight() const noexcept {
+    std::size_t in_flight = 0;
+    for (const auto& path : paths_) in_flight += path.in_flight();
+    return in_flight;
+  }
+
+  /// The nearest peers of all paths that have not failed, nearest first; those that were slow come last.
+  [[nodiscard]] std::vector<entry_type> nearest(std::size_t count) const {
+    if (paths_.size() == 1) return paths_.front().nearest(count);
+    std::vector<entry_type> out;
+    for (const bool slow_ones : {false, true}) {
+      const auto first = out.size();
+      for (const auto& path : paths_) {
+        path.visit(slow_ones, [&](const entry_type& entry) {
+          const auto same = [&](const entry_type& known) { return known.id == entry.id; };
+          if (std::none_of(out.begin(), out.end(), same)) out.push_back(entry);
+        });
+      }
+      std::sort(out.begin() + static_cast<std::ptrdiff_t>(first), out.end(),
+                [&](const auto& a, const auto& b) { return (a.id ^ target()) < (b.id ^ target()); });
+    }
+    if (out.size() > count) out.erase(out.begin() + static_cast<std::ptrdiff_t>(count), out.end());
+    return out;
+  }
+
+ private:
+  void add(const entry_type& entry, std::size_t path) {
+    for (std::size_t other = 0; other < paths_.size(); ++other) {
+      if (other != path && paths_[other].has_asked(entry.contact)) return;
+    }
+    paths_[path].add(entry);
+  }
+  /// The path on which a peer was asked; the number of paths when it was asked on none.
+  [[nodiscard]] std::size_t path_of(const Id& id) const {
+    std::size_t path = 0;
+    while (path < paths_.size() && !paths_[path].has_asked(id)) ++path;
+    return path;
+  }
+  template <class Act>
+  void on_path(const Id& id, Act act) {
+    const std::size_t path = paths_.size() == 1 ? 0 : path_of(id);
+    if (path < paths_.size()) act(paths_[path]);
+  }
+
+  std::vector<Lookup<Id, Contact, Policy>> paths_;
+  std::size_t next_path_ = 0;
+};
+
+}  // namespace skep::inline v0::kademlia
