@@ -28,3 +28,11 @@ TEST_CASE("one of a few words") {
   CHECK(check("sgd").empty());
   CHECK(check("lion") == "\"lion\" is not one of adam, sgd");
 }
+
+TEST_CASE("files and folders") {
+  CHECK(existing_folder()("/tmp").empty());
+  CHECK(existing_folder()("/nonexistent/folder") == "there is no folder \"/nonexistent/folder\"; make it first");
+  CHECK(readable_file()("/proc/self/status").empty());
+  CHECK(readable_file()("/nonexistent/file") == "there is no file \"/nonexistent/file\"");
+  CHECK(readable_file()("/tmp") == "there is no file \"/tmp\"");
+}

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -54,6 +56,24 @@ template <class T>
     std::string sentence = detail::in_quotes(text) + " is not one of";
     for (std::size_t i = 0; i < words.size(); ++i) sentence += (i == 0 ? " " : ", ") + words[i];
     return sentence;
+  };
+}
+
+/// A folder that exists.
+[[nodiscard]] inline Check existing_folder() {
+  return [](const std::string& text) -> std::string {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(text, ignored)) return {};
+    return "there is no folder " + detail::in_quotes(text) + "; make it first";
+  };
+}
+
+/// A file that exists and can be read.
+[[nodiscard]] inline Check readable_file() {
+  return [](const std::string& text) -> std::string {
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(text, ignored)) return "there is no file " + detail::in_quotes(text);
+    return std::ifstream(text) ? std::string() : "the file " + detail::in_quotes(text) + " cannot be read";
   };
 }
 

@@ -3,7 +3,6 @@
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -11,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -21,6 +21,7 @@
 
 #include "skep/cli/checks.hpp"
 #include "skep/cli/config_file.hpp"
+#include "skep/cli/help.hpp"
 
 namespace skep::inline v0::cli {
 
@@ -83,13 +84,14 @@ template <class T>
 /// from a configuration file (`-c FILE`, or ./config.yml where there is one).
 class CommandLine {
  public:
-  CommandLine(std::string command, const std::string& purpose) : command_(std::move(command)), app_(purpose, command_) {
-    app_.add_option("-c,--config", config_, "file with flags: `hidden_dim = 512`, `expert_uids = [a.0, a.1]`")
+  /// @param examples  lines for the end of the help, each a command to be copied
+  CommandLine(std::string command, const std::string& purpose, const std::string& examples = {})
+      : command_(std::move(command)), app_(purpose, command_) {
+    app_.formatter(std::make_shared<HelpFormatter>());
+    app_.set_help_flag("-h,--help", "print this text and exit");
+    app_.add_option("-c,--config", config_, "file with flags, one a line: `hidden_dim = 512`, `expert_uids = [a.0, a.1]`")
         ->type_name("FILE");
-    app_.get_formatter()->column_width(36);
-    app_.footer(
-        "Flags that begin with -- may also stand in a configuration file: the one named by -c, or ./config.yml. What\n"
-        "the command line says goes before the file.");
+    app_.footer((examples.empty() ? std::string() : "Examples:\n" + examples + "\n\n") + std::string(closing_words));
   }
 
   /// A flag with a value. @param value  where it goes; what is there now is the default
@@ -113,6 +115,9 @@ class CommandLine {
     app_.add_flag(flag, value, help)->group(group);
     toggles_.insert(flag);
   }
+
+  /// While `check` runs: whether the command line or the file has the flag.
+  [[nodiscard]] bool given(const std::string& flag) const { return app_.get_option(flag)->count() != 0; }
 
   /// Reads the arguments (without the program's name) into the declared places, then calls `check`, which may throw
   /// `UsageError`. Throws nothing else.
@@ -140,6 +145,16 @@ class CommandLine {
   }
 
  private:
+  static constexpr std::string_view closing_words =
+      "Every flag may also stand in a configuration file: the one named by -c, or config.yml\n"
+      "in the working directory. What the command line says goes before the file.\n"
+      "\n"
+      "Environment:\n"
+      "  SKEP_LOGLEVEL           least level of log lines: DEBUG, INFO, WARN or ERROR (default: INFO)\n"
+      "  SKEP_COLORS             1 or 0: colours, whether standard error is a terminal or not\n"
+      "  SKEP_ALWAYS_LOG_CALLER  1: INFO lines too say which part of the program speaks\n"
+      "  SKEP_DHT_NUM_WORKERS    requests in flight for one key of the DHT (default: 4)";
+
   static void describe(CLI::Option* option, const std::string& group, const std::string& type, Check check) {
     option->type_name(type)->group(group);
     if (check) option->check(CLI::Validator(std::move(check), ""));
