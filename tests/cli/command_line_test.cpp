@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 // doctest comes last
 #include <doctest/doctest.h>
 
@@ -110,6 +112,25 @@ TEST_CASE("D1 a configuration file fills in what the command line leaves out") {
   const auto shut = parse({"-c", quiet.path});
   REQUIRE(shut.flags);
   CHECK(shut.flags->quiet);
+}
+
+TEST_CASE("D1 config.yml in the working directory is read without being named, another file instead of it") {
+  const TemporaryFile folder("");
+  const auto before = std::filesystem::current_path();
+  const auto there = folder.path + ".d";
+  std::filesystem::create_directory(there);
+  std::ofstream(there + "/config.yml") << "num_experts: 7\n";
+  std::ofstream(there + "/other.yml") << "optimizer: sgd\n";
+  std::filesystem::current_path(there);
+  const auto found = parse({});
+  const auto named = parse({"-c", "other.yml"});
+  std::filesystem::current_path(before);
+  std::filesystem::remove_all(there);
+  REQUIRE(found.flags);
+  CHECK(found.flags->number == 7);
+  REQUIRE(named.flags);
+  CHECK_FALSE(named.flags->number);
+  CHECK(named.flags->name == "sgd");
 }
 
 TEST_CASE("D1 a configuration file that cannot be used says so") {

@@ -17,5 +17,4 @@ TEST_CASE("an entry of the help: two columns, broken at blanks, words never") {
   CHECK(help_entry("--flag", "an_endless_word_that_fits_nowhere x", 12, 24) ==
         "  --flag    an_endless_word_that_fits_nowhere\n"
         "            x\n");
-  
 }

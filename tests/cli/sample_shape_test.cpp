@@ -9,7 +9,8 @@ TEST_CASE("shapes of one sample") {
   CHECK(sample_shape("128x64") == SampleShape{{128, 64}, "float32"});
   CHECK(sample_shape("128:bool") == SampleShape{{128}, "bool"});
   CHECK(sample_shape("scalar:int64") == SampleShape{{}, "int64"});
-  for (const char* text : {"", "x", "0", "-1", "12x", "x12", "1x0", "512:", "a", "1.5", "2147483647x2", "99999999999"}) {
+  for (const char* text :
+       {"", "x", "0", "-1", "12x", "x12", "1x0", "512:", "a", "1.5", "2147483647x2", "99999999999"}) {
     CAPTURE(text);
     CHECK_FALSE(sample_shape(text));
   }

@@ -116,11 +116,33 @@ TEST_CASE("C1.14 a pattern that is none, or has too few places, is refused") {
 }
 
 TEST_CASE("D1 every flag of the training, of checkpoints, of TorchScript and of reports arrives") {
-  const auto trained = parse({"--num_experts", "2", "--optimizer", "lamb", "--scheduler", "linear",
-                              "--num_warmup_steps", "0", "--num_training_steps", "100", "--clip_grad_norm", "0.5",
-                              "--accumulate_samples", "64", "--checkpoint_dir", "/tmp", "--compression",
-                              "BLOCKWISE_8BIT", "--device", "cuda:1", "--metrics", "127.0.0.1:0", "--expert_cls",
-                              "nop", "--expert_options", "num_heads=8", "dropout=0.1"});
+  const auto trained = parse({"--num_experts",
+                              "2",
+                              "--optimizer",
+                              "lamb",
+                              "--scheduler",
+                              "linear",
+                              "--num_warmup_steps",
+                              "0",
+                              "--num_training_steps",
+                              "100",
+                              "--clip_grad_norm",
+                              "0.5",
+                              "--accumulate_samples",
+                              "64",
+                              "--checkpoint_dir",
+                              "/tmp",
+                              "--compression",
+                              "BLOCKWISE_8BIT",
+                              "--device",
+                              "cuda:1",
+                              "--metrics",
+                              "127.0.0.1:0",
+                              "--expert_cls",
+                              "nop",
+                              "--expert_options",
+                              "num_heads=8",
+                              "dropout=0.1"});
   REQUIRE(trained.flags);
   CHECK(trained.flags->num_warmup_steps == 0);
   CHECK(trained.flags->num_training_steps == 100);
@@ -132,8 +154,8 @@ TEST_CASE("D1 every flag of the training, of checkpoints, of TorchScript and of 
   CHECK(trained.flags->metrics == "127.0.0.1:0");
   CHECK(trained.flags->class_given);
   CHECK(trained.flags->expert_options == std::vector<std::string>{"num_heads=8", "dropout=0.1"});
-  const auto script = parse({"--num_experts", "2", "--torchscript", "/proc/self/status", "--torchscript_inputs",
-                             "128x64", "128:bool"});
+  const auto script =
+      parse({"--num_experts", "2", "--torchscript", "/proc/self/status", "--torchscript_inputs", "128x64", "128:bool"});
   REQUIRE(script.flags);
   CHECK(script.flags->torchscript == "/proc/self/status");
   CHECK(script.flags->torchscript_inputs == std::vector<std::string>{"128x64", "128:bool"});
@@ -161,8 +183,7 @@ TEST_CASE("D1 what is wrong with flags, alone and together, is one sentence that
       {{"--accumulate_samples", "0"}, "--accumulate_samples: \"0\" is not a whole number of 1 or more"},
       {{"--expiration", "10"},
        "--expiration: experts would expire before they are declared again; give more than --update_period"},
-      {{"--checkpoint_dir", "/nonexistent"},
-       "--checkpoint_dir: there is no folder \"/nonexistent\"; make it first"},
+      {{"--checkpoint_dir", "/nonexistent"}, "--checkpoint_dir: there is no folder \"/nonexistent\"; make it first"},
       {{"--compression", "FLOAT8"},
        "--compression: \"FLOAT8\" is not one of NONE, FLOAT16, MEANSTD_16BIT, UNIFORM_8BIT, QUANTILE_8BIT, "
        "BLOCKWISE_8BIT"},

@@ -91,14 +91,3 @@ TEST_CASE("an expert listed twice ends with code 2, an unreachable swarm with co
   CHECK(text.find("connection refused") != std::string::npos);
   CHECK(text.find('\n') == std::string::npos);
 }
-
-TEST_CASE("the optimizer's flags") {
-  cli::ServerFlags flags;
-  CHECK(cli::detail::optimizer(flags)({torch::zeros({1}).requires_grad_()}) != nullptr);
-  flags.optimizer = "none";
-  CHECK(cli::detail::optimizer(flags)({torch::zeros({1}).requires_grad_()}) == nullptr);
-  flags.optimizer = "sgd";
-  flags.learning_rate = 0.5;
-  const auto made = cli::detail::optimizer(flags)({torch::zeros({1}).requires_grad_()});
-  CHECK(static_cast<torch::optim::SGDOptions&>(made->param_groups()[0].options()).lr() == 0.5);
-}

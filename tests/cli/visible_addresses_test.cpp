@@ -46,3 +46,10 @@ TEST_CASE("the start says from where each address can be reached") {
         "Reachable from this machine at 127.0.0.1:1, [::1]:2, from nowhere else");
   CHECK(skep::cli::reach({}).empty());
 }
+
+TEST_CASE("D3.4 the node's addresses and its initial peers in Hivemind's words") {
+  CHECK(skep::cli::running_node(read({"/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"}), {"a", "b"}) ==
+        "Running DHT node on ['/ip4/127.0.0.1/tcp/1', '/ip6/::1/tcp/1'], initial peers = ['a', 'b']");
+  CHECK(skep::cli::running_node(read({"/ip4/127.0.0.1/tcp/1"}), {}) ==
+        "Running DHT node on ['/ip4/127.0.0.1/tcp/1'], initial peers = []");
+}

@@ -43,13 +43,11 @@ namespace detail {
           .node = {.num_workers = dht_num_workers(std::getenv("SKEP_DHT_NUM_WORKERS"))}};
 }
 
-/// Says how others join this peer.
-inline void log_visible_addresses(dht::DHT& dht) {
+/// Where others reach this peer.
+[[nodiscard]] inline std::vector<p2p::Multiaddr> visible_addresses(dht::DHT& dht) {
   std::vector<p2p::Multiaddr> addresses;
   for (const auto& text : dht.visible_maddrs()) addresses.push_back(p2p::Multiaddr::parse(text));
-  info(invitation(addresses));
-  info(full_list(addresses));
-  info(reach(addresses));
+  return addresses;
 }
 
 /// `int main(int argc, char** argv) { return skep::cli::dht_main(argc, argv); }` is the whole command. Runs until
@@ -65,7 +63,10 @@ inline void log_visible_addresses(dht::DHT& dht) {
     check_identity(parsed.flags->network.identity_path, parsed.flags->network.initial_peers);
     dht::DHT dht(dht_options(parsed.flags->network));
     signals.started();
-    log_visible_addresses(dht);
+    const auto addresses = visible_addresses(dht);
+    info(invitation(addresses));
+    info(full_list(addresses));
+    info(reach(addresses));
     const Duration period = detail::seconds(parsed.flags->refresh_period);
     do {  // nobody waits for the report: a signal must not wait for a search either
       (void)dht.run_coroutine_future([period](dht::Node<> node) { return detail::report_status(node, period); });

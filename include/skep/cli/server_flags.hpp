@@ -107,7 +107,8 @@ inline void declare_reports(CommandLine& line, ServerFlags& flags) {
   ServerFlags flags;
   if (!expert_classes.empty()) flags.expert_cls = expert_classes.front();
   CommandLine line(command, "Serves experts: neural network layers that others call and train over the network.",
-                   "  " + command + " --num_experts 5 --expert_pattern \"expert.[0:5]\" --hidden_dim 512\n  " + command +
+                   "  " + command + " --num_experts 5 --expert_pattern \"expert.[0:5]\" --hidden_dim 512\n  " +
+                       command +
                        " --num_experts 5 --expert_pattern \"expert.[5:250]\" --hidden_dim 512 \\\n"
                        "      --initial_peers /ip4/203.0.113.5/tcp/31337/p2p/12D3KooW...");
   detail::declare_experts(line, flags, expert_classes);

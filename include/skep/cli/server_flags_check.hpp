@@ -125,10 +125,10 @@ inline void check_training(const ServerFlags& flags) {
     bool given;
   };
   if (flags.optimizer == "none") {
-    for (const auto& [flag, given] : {Given{"--learning_rate", bool(flags.learning_rate)},
-                                      Given{"--scheduler", flags.scheduler != "none"},
-                                      Given{"--clip_grad_norm", bool(flags.clip_grad_norm)},
-                                      Given{"--accumulate_samples", bool(flags.accumulate_samples)}}) {
+    for (const auto& [flag, given] :
+         {Given{"--learning_rate", bool(flags.learning_rate)}, Given{"--scheduler", flags.scheduler != "none"},
+          Given{"--clip_grad_norm", bool(flags.clip_grad_norm)},
+          Given{"--accumulate_samples", bool(flags.accumulate_samples)}}) {
       if (given) throw UsageError{"--optimizer: with none the experts do not learn; leave out " + std::string(flag)};
     }
   }

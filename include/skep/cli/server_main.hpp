@@ -5,52 +5,31 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include "skep/cli/command.hpp"
 #include "skep/cli/dht_main.hpp"
-#include "skep/cli/processes.hpp"
+#include "skep/cli/http_server.hpp"
+#include "skep/cli/identity_check.hpp"
+#include "skep/cli/prometheus.hpp"
 #include "skep/cli/server_flags.hpp"
+#include "skep/cli/server_metrics.hpp"
+#include "skep/cli/server_setup.hpp"
 #include "skep/cli/signals.hpp"
+#include "skep/cli/socket_address.hpp"
+#include "skep/cli/visible_addresses.hpp"
+#include "skep/core/error.hpp"
+#include "skep/dht/dht.hpp"
 #include "skep/moe/server/server.hpp"
+#include "skep/moe/server/statistics.hpp"
 
 namespace skep::inline v0::cli {
 
 namespace detail {
-
-[[nodiscard]] inline moe::OptimizerFactory optimizer(const ServerFlags& flags) {
-  if (flags.learning_rate && flags.optimizer == "adam") return moe::adam(*flags.learning_rate);
-  if (flags.learning_rate && flags.optimizer == "sgd") return moe::sgd(*flags.learning_rate);
-  return moe::optimizer_of_name(flags.optimizer);
-}
-
-[[nodiscard]] inline int compute_threads(const ServerFlags& flags) {
-  if (flags.threads) return static_cast<int>(*flags.threads);
-  return static_cast<int>(fair_share(std::thread::hardware_concurrency(), processes_of_this_program()));
-}
-
-[[nodiscard]] inline moe::ServerOptions server_options(const ServerFlags& flags) {
-  moe::ExpertGroup group{.expert_cls = flags.expert_cls,
-                         .expert_uids = flags.expert_uids,
-                         .num_experts = static_cast<std::size_t>(flags.num_experts.value_or(0)),
-                         .expert_pattern = flags.expert_pattern,
-                         .expert = {.hidden_dim = flags.hidden_dim}};
-  moe::ServerOptions options{.experts = {std::move(group)},
-                             .optimizer = optimizer(flags),
-                             .min_batch_size = static_cast<std::size_t>(flags.min_batch_size),
-                             .max_batch_size = static_cast<std::size_t>(flags.max_batch_size),
-                             .threads = compute_threads(flags),
-                             .update_period = seconds(flags.update_period)};
-  if (flags.compression == "FLOAT16") options.compression = moe::Compression::float16;
-  if (flags.expiration) options.expiration = seconds(*flags.expiration);
-  return options;
-}
 
 /// Allows 32768 open files, or as many as the system lets us.
 inline void increase_file_limit() {
@@ -79,6 +58,29 @@ void report_until_signal(const Server& server, Signals& signals, std::optional<d
   }
 }
 
+/// Shows the page behind --metrics for as long as what it returns lives, or nothing without that flag.
+template <class Server>
+[[nodiscard]] std::unique_ptr<HttpServer> serve_metrics(const dht::DHT& dht, const Server& server,
+                                                        const std::string& address) {
+  if (address.empty()) return nullptr;
+  auto text = [&server, node = dht.node()] {  // on the DHT's thread
+    const p2p::Host host = node.network();
+    return metrics_page({.server = server.statistics(),
+                         .dht_peers = node.peer_count(),
+                         .dht_records = node.record_count(),
+                         .connections = host.peers().size(),
+                         .traffic = host.traffic()});
+  };
+  try {
+    HttpPage page{"/metrics", std::string(prometheus_type), std::move(text)};
+    auto metrics = std::make_unique<HttpServer>(dht, *socket_address(address), std::move(page));
+    info("Serving metrics at " + metrics->url());
+    return metrics;
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string("--metrics: ") + error.what());
+  }
+}
+
 }  // namespace detail
 
 /// The whole main of a server with experts of the given classes, each described by `skep::moe::Expert<M>`:
@@ -99,18 +101,24 @@ template <class... Experts>
   return run_command(command, [&] {
     for (const auto& note : notes(flags)) info(note);
     if (flags.increase_file_limit) detail::increase_file_limit();
-    const auto options = detail::server_options(flags);
+    const auto options = server_options(flags);
     moe::set_compute_threads(options.threads);
 
+    check_identity(flags.network.identity_path, flags.network.initial_peers);
     dht::DHT dht(dht_options(flags.network));
-    log_visible_addresses(dht);
+    const auto addresses = visible_addresses(dht);
+    info(running_node(addresses, flags.network.initial_peers));
+    info(invitation(addresses));
+    info(reach(addresses));
     Server server(dht, options);
     server.start();
+    auto metrics = detail::serve_metrics(dht, server, flags.metrics);
     signals.started();
     info("Started, computing with " + std::to_string(options.threads) +
          (options.threads == 1 ? " thread" : " threads"));
     detail::report_until_signal(server, signals, flags.stats_report_interval);
     server.shutdown();
+    metrics.reset();
     dht.shutdown();
     return exit_ok;
   });

@@ -71,6 +71,19 @@ namespace detail {
   return sentence + (hosts[1].empty() ? ", from nowhere else" : ", not from the internet");
 }
 
+/// What a server says first, as Hivemind's does: "Running DHT node on ['/ip4/...'], initial peers = []".
+[[nodiscard]] inline std::string running_node(const std::vector<p2p::Multiaddr>& all,
+                                              const std::vector<std::string>& initial_peers) {
+  const auto listed = [](const std::vector<std::string>& texts) {
+    std::string list = "[";
+    for (const auto& text : texts) list += (list.size() == 1 ? "'" : ", '") + text + "'";
+    return list + "]";
+  };
+  std::vector<std::string> own;
+  for (const auto& address : all) own.push_back(address.to_string());
+  return "Running DHT node on " + listed(own) + ", initial peers = " + listed(initial_peers);
+}
+
 [[nodiscard]] inline std::string full_list(const std::vector<p2p::Multiaddr>& all) {
   return "Full list of visible multiaddresses: " + detail::join(all);
 }

@@ -225,6 +225,9 @@ class Server {
     if (experts_.contains(uid)) throw Error(errc::invalid_argument, "expert " + uid + " is listed twice");
     const BackendOptions backend{.expert = expert,
                                  .optimizer = options_.optimizer,
+                                 .schedule = options_.schedule,
+                                 .clip_grad_norm = options_.clip_grad_norm,
+                                 .accumulate_samples = options_.accumulate_samples,
                                  .max_batch_size = options_.max_batch_size,
                                  .min_batch_size = options_.min_batch_size,
                                  .batch_timeout = options_.batch_timeout,

@@ -12,6 +12,7 @@
 #include "skep/moe/declare.hpp"
 #include "skep/moe/server/expert.hpp"
 #include "skep/moe/server/handler_state.hpp"
+#include "skep/moe/server/learning_rate.hpp"
 #include "skep/moe/server/optimizers.hpp"
 #include "skep/moe/tensor/compression.hpp"
 #include "skep/moe/uid.hpp"
@@ -31,6 +32,9 @@ struct ExpertGroup {
 struct ServerOptions {
   std::vector<ExpertGroup> experts = {};
   OptimizerFactory optimizer = adam();
+  LearningRateSchedule schedule = {};         ///< of the learning rate; none: it stays
+  std::optional<double> clip_grad_norm = {};  ///< the longest gradient of an expert
+  std::size_t accumulate_samples = 0;         ///< gradients are summed until so many; 0: a step a batch
   std::size_t min_batch_size = 1;
   std::size_t max_batch_size = 4096;
   Duration batch_timeout = 100ms;               ///< how long fewer samples than the minimum wait for company
@@ -54,6 +58,7 @@ inline void check(const ServerOptions& options) {
   if (options.declaration_life() <= options.update_period) {
     refuse("expiration must be longer than update_period, or the experts expire before they are declared again");
   }
+  check(options.schedule);
   for (const ExpertGroup& group : options.experts) {
     if (group.expert_uids.empty() == (group.num_experts == 0)) {
       refuse("give either expert_uids or num_experts, possibly with expert_pattern, but not both");
