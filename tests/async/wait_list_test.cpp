@@ -31,6 +31,21 @@ CO_TEST_CASE("wake_one wakes the one who came first") {
   CHECK_FALSE(list.wake_one());
 }
 
+CO_TEST_CASE("resume_one runs the first waiter inside the call, even when that ends the list") {
+  const auto executor = co_await asio::this_coro::executor;
+  auto list = std::make_unique<WaitList>(executor);
+  Scope scope(executor);
+  bool resumed = false;
+  scope.spawn([&]() -> awaitable<void> {
+    resumed = co_await list->try_wait();
+    list.reset();
+  });
+  list->resume_one();
+  CHECK(resumed);
+  CHECK(list == nullptr);
+  co_await scope.join();
+}
+
 CO_TEST_CASE("a cancelled waiter leaves the list, the others keep their places") {
   const auto executor = co_await asio::this_coro::executor;
   WaitList list(executor);

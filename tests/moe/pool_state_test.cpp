@@ -9,7 +9,10 @@
 #include "support/coroutine.hpp"
 
 using skep::awaitable;
+using skep::moe::TaskOptions;
+using skep::moe::TaskPoolOptions;
 using Ints = std::vector<int>;
+using namespace std::chrono_literals;
 
 namespace {
 struct Double {
@@ -20,32 +23,41 @@ struct Double {
 };
 using State = skep::moe::detail::PoolState<Double, Ints>;
 
-std::shared_ptr<State> make_pool() {
-  return std::make_shared<State>(Double{}, skep::moe::TaskPoolOptions{}, std::make_shared<skep::moe::BatchScheduler>());
+std::shared_ptr<State> make_pool(TaskPoolOptions options = {}) {
+  return std::make_shared<State>(Double{}, std::move(options), std::make_shared<skep::moe::BatchScheduler>());
 }
-awaitable<void> keep(std::shared_ptr<State> pool, Ints batch, std::vector<Ints>& results) {
-  results.push_back(co_await State::submit(pool, std::move(batch), {}));
+awaitable<void> keep(std::shared_ptr<State> pool, Ints batch, std::vector<Ints>& results, TaskOptions options = {}) {
+  results.push_back(co_await State::submit(pool, std::move(batch), options));
+}
+// What a scheduler does.
+std::optional<skep::SteadyTime> look(State& pool, skep::SteadyTime now) {
+  pool.collect();
+  return pool.ready_at(now);
 }
 }  // namespace
 
 CO_TEST_CASE("a batch is taken out of the queue and run; each caller gets its part") {
   const auto pool = make_pool();
-  CHECK_FALSE(pool->ready_at());
+  const auto now = std::chrono::steady_clock::now();
+  CHECK_FALSE(look(*pool, now));
   skep::Scope scope(co_await skep::this_executor);
   std::vector<Ints> results;
   scope.spawn(keep(pool, Ints{1, 2}, results));
   scope.spawn(keep(pool, Ints{3}, results));
-  const auto ready = pool->ready_at();
+  CHECK(pool->statistics().queued == 2);
+  const auto later = now + 1h;
+  const auto ready = look(*pool, later);
   REQUIRE(ready);
-  CHECK(*ready == pool->oldest());
-  pool->take(std::chrono::steady_clock::now());
-  CHECK_FALSE(pool->ready_at());
+  CHECK(*ready == pool->priority(later));
+  pool->load_batch(later);
+  CHECK_FALSE(look(*pool, later));
+  CHECK(pool->statistics().queued == 0);
   CHECK(results.empty());
-  pool->run();
+  pool->process_batch();
   co_await scope.join();
   CHECK(results == std::vector<Ints>{{2, 4}, {6}});
   CHECK(pool->statistics().batches == 1);
-  CHECK(pool->statistics().waited > skep::Duration::zero());
+  CHECK(pool->statistics().waited > 1h);
 }
 
 CO_TEST_CASE("a task whose caller has gone decides nothing") {
@@ -53,9 +65,51 @@ CO_TEST_CASE("a task whose caller has gone decides nothing") {
   std::vector<Ints> results;
   skep::Scope scope(co_await skep::this_executor);
   scope.spawn(keep(pool, Ints{1}, results));
+  scope.spawn(keep(pool, Ints{2, 3, 4, 5}, results));
   scope.cancel();
   co_await scope.join();
-  CHECK_FALSE(pool->ready_at());
-  CHECK(pool->statistics().dropped == 1);
+  CHECK_FALSE(look(*pool, std::chrono::steady_clock::now()));
+  CHECK(pool->statistics().dropped == 2);
+  CHECK(pool->statistics().queued == 0);
   CHECK(results.empty());
+}
+
+CO_TEST_CASE("the chunks of a task go with other tasks, and one that is given up counts once") {
+  const auto pool = make_pool({.max_batch_size = 2, .max_queued = 5});
+  const auto now = std::chrono::steady_clock::now() + 1h;
+  std::vector<Ints> results;
+  skep::Scope scope(co_await skep::this_executor);
+  skep::Scope gone(co_await skep::this_executor);
+  scope.spawn(keep(pool, Ints{1, 2, 3}, results));
+  scope.spawn(keep(pool, Ints{4}, results));
+  gone.spawn(keep(pool, Ints{5, 6, 7}, results));
+  CHECK(pool->statistics().queued == 5);
+  gone.cancel();
+  co_await gone.join();
+  for (int batch = 0; batch < 2; ++batch) {
+    REQUIRE(look(*pool, now));
+    pool->load_batch(now);
+    pool->process_batch();
+  }
+  CHECK_FALSE(look(*pool, now));
+  co_await scope.join();
+  CHECK(results == std::vector<Ints>{{2, 4, 6}, {8}});
+  const auto statistics = pool->statistics();
+  CHECK(statistics.dropped == 1);
+  CHECK(statistics.tasks == 2);
+  CHECK(statistics.queued == 0);
+}
+
+CO_TEST_CASE("a task that expires while it waits is answered without a batch") {
+  const auto pool = make_pool({.min_batch_size = 9, .timeout = 24h});
+  const auto now = std::chrono::steady_clock::now();
+  std::vector<Ints> results;
+  skep::Scope scope(co_await skep::this_executor);
+  scope.spawn(keep(pool, Ints{1}, results, {.deadline = now + 1h}));
+  CHECK(look(*pool, now) == now + 1h);
+  CHECK_FALSE(look(*pool, now + 1h));
+  co_await scope.join();
+  CHECK(scope.failure() != nullptr);
+  CHECK(pool->statistics().expired == 1);
+  CHECK(pool->statistics().batches == 0);
 }

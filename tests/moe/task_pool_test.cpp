@@ -103,15 +103,64 @@ CO_TEST_CASE("C5.4 a bad task fails alone, its neighbours in the batch do not") 
   CHECK(later == Ints{40});
 }
 
-CO_TEST_CASE("C7.2 a task above the maximum is refused in Hivemind's words") {
-  TaskPool pool([](Ints batch) { return batch; }, {.max_batch_size = 2});
+CO_TEST_CASE("C7.2 a task above the maximum is computed in chunks and joined") {
+  std::vector<std::size_t> sizes;
+  TaskPool pool(
+      [&](Ints batch) {
+        sizes.push_back(batch.size());
+        for (int& x : batch) x *= 10;
+        return batch;
+      },
+      {.max_batch_size = 2});
+  const auto mine = co_await pool.submit_task(Ints{1, 2, 3, 4, 5});
+  CHECK(mine == Ints{10, 20, 30, 40, 50});
+  CHECK(sizes == std::vector<std::size_t>{2, 2, 1});
+  const auto statistics = pool.statistics();
+  CHECK(statistics.tasks == 1);
+  CHECK(statistics.batches == 3);
+  CHECK(statistics.samples == 5);
+  CHECK(pool.empty());
+}
+
+CO_TEST_CASE("a task above the maximum is one batch where its effect must be one") {
+  std::vector<std::size_t> sizes;
+  TaskPool pool(
+      [&](Ints batch) {
+        sizes.push_back(batch.size());
+        return batch;
+      },
+      {.max_batch_size = 2, .oversize = skep::moe::Oversize::whole});
+  const auto mine = co_await pool.submit_task(Ints{1, 2, 3, 4, 5});
+  CHECK(mine == Ints{1, 2, 3, 4, 5});
+  CHECK(sizes == std::vector<std::size_t>{5});
+}
+
+CO_TEST_CASE("C7.2 a task that is too large for any queue is refused in one sentence") {
+  TaskPool pool([](Ints batch) { return batch; }, {.max_batch_size = 1, .name = "p", .max_task_size = 2});
   std::vector<std::string> log;
   co_await keep(pool.submit_task(Ints{1, 2, 3}), log);
-  CHECK(log[0] == "skep: Task size greater than max_batch_size (2), it can't be processed");
+  CHECK(log[0] == "skep: p: task size greater than max_task_size (2), it can't be processed; send it in parts");
   CHECK(pool.statistics().refused == 1);
 }
 
-CO_TEST_CASE("a full queue answers busy at once") {
+CO_TEST_CASE("a chunk that fails fails its task, whose other chunks are not computed, and nobody else") {
+  Gate gate;
+  gate.open.release(100);
+  TaskPool pool([&gate](Ints batch) { return gate(std::move(batch)); }, {.max_batch_size = 2});
+  skep::Scope scope(co_await skep::this_executor);
+  std::vector<std::string> log;
+  scope.spawn(keep(pool.submit_task(Ints{1, 2, -3, 4, 5, 6, 7}), log));
+  scope.spawn(keep(pool.submit_task(Ints{8}), log));
+  co_await scope.join();
+  CHECK(log == std::vector<std::string>{"negative: -3", "80 "});
+  CHECK(gate.batches.back() == Ints{8});
+  const auto statistics = pool.statistics();
+  CHECK(statistics.failed == 1);
+  CHECK(statistics.tasks == 2);
+  CHECK(statistics.queued == 0);
+}
+
+CO_TEST_CASE("a full queue answers busy at once, and when to come again") {
   Gate gate;
   TaskPool pool([&gate](Ints batch) { return gate(std::move(batch)); }, {.max_queued = 2, .name = "ffn.0_forward"});
   skep::Scope scope(co_await skep::this_executor);
@@ -119,11 +168,57 @@ CO_TEST_CASE("a full queue answers busy at once") {
   scope.spawn(keep(pool.submit_task(Ints{1}), log));
   gate.entered.acquire();
   for (int i = 2; i <= 3; ++i) scope.spawn(keep(pool.submit_task(Ints{i}), log));
-  co_await keep(pool.submit_task(Ints{4}), log);
-  CHECK(log == std::vector<std::string>{"skep: ffn.0_forward is busy: 2 tasks wait, try again later"});
+  std::error_code code;
+  try {
+    co_await pool.submit_task(Ints{4});
+  } catch (const skep::Error& error) {
+    code = error.code();
+    log.emplace_back(error.what());
+  }
+  CHECK(code == errc::busy);
+  CHECK(log == std::vector<std::string>{"skep: ffn.0_forward is busy: 2 tasks wait, retry in 100 ms"});
   gate.open.release(10);
   co_await scope.join();
   CHECK(log.size() == 4);
+}
+
+CO_TEST_CASE("a task whose deadline is over is not computed and fails with timed_out") {
+  Gate gate;
+  TaskPool pool([&gate](Ints batch) { return gate(std::move(batch)); }, {.name = "p"});
+  skep::Scope scope(co_await skep::this_executor);
+  std::vector<std::string> log;
+  scope.spawn(keep(pool.submit_task(Ints{1}), log));
+  gate.entered.acquire();
+  const auto now = std::chrono::steady_clock::now();
+  scope.spawn(keep(pool.submit_task(Ints{2}, {.deadline = now + 1ms}), log));
+  scope.spawn(keep(pool.submit_task(Ints{3}, {.deadline = now + 1h}), log));
+  const std::string expired = "skep: p: the deadline of the task was over before it was computed";
+  co_await keep(pool.submit_task(Ints{4}, {.deadline = now}), log);  // at once
+  CHECK(log == std::vector{expired});
+  while (std::chrono::steady_clock::now() < now + 1ms) std::this_thread::yield();
+  gate.open.release(10);
+  co_await scope.join();
+  std::ranges::sort(log);
+  CHECK(log == std::vector<std::string>{"10 ", "30 ", expired, expired});
+  CHECK(gate.batches == std::vector<Ints>{{1}, {3}});
+  CHECK(pool.statistics().expired == 2);
+}
+
+CO_TEST_CASE("H-24: what is more urgent, or smaller where asked, is computed first") {
+  Gate gate;
+  TaskPool pool([&gate](Ints batch) { return gate(std::move(batch)); },
+                {.max_batch_size = 4, .ageing = 1h, .small_first = 1s});
+  skep::Scope scope(co_await skep::this_executor);
+  std::vector<std::string> log;
+  scope.spawn(keep(pool.submit_task(Ints{0}), log));
+  gate.entered.acquire();
+  scope.spawn(keep(pool.submit_task(Ints{1, 1, 1, 1}), log));
+  scope.spawn(keep(pool.submit_task(Ints{2, 2, 2}), log));
+  scope.spawn(keep(pool.submit_task(Ints{3}), log));
+  scope.spawn(keep(pool.submit_task(Ints{4, 4, 4, 4}, {.priority = -1}), log));
+  gate.open.release(10);
+  co_await scope.join();
+  CHECK(gate.batches == std::vector<Ints>{{0}, {4, 4, 4, 4}, {3, 2, 2, 2}, {1, 1, 1, 1}});
 }
 
 CO_TEST_CASE("C7.5 a cancelled task is dropped before it is computed") {
@@ -144,7 +239,7 @@ CO_TEST_CASE("C7.5 a cancelled task is dropped before it is computed") {
   CHECK(pool.statistics().dropped == 1);
 }
 
-CO_TEST_CASE("H-29 a lone task below the minimum is computed when the timeout is over") {
+CO_TEST_CASE("C7.4, H-29: a lone task below the minimum is computed when the timeout is over") {
   TaskPool pool([](Ints batch) { return batch; }, {.min_batch_size = 100, .timeout = 20ms});
   const auto begin = std::chrono::steady_clock::now();
   const auto mine = co_await pool.submit_task(Ints{1});
@@ -184,6 +279,86 @@ TEST_CASE("options that make no sense are refused") {
   CHECK_THROWS_AS(TaskPool(echo, {.max_batch_size = 2, .min_batch_size = 3}), skep::Error);
   CHECK_THROWS_AS(TaskPool(echo, {.max_batch_size = 0, .min_batch_size = 0}), skep::Error);
   CHECK_THROWS_AS(TaskPool(echo, {.max_queued = 0}), skep::Error);
+}
+
+CO_TEST_CASE("C7.8 without a thread batches are pulled by hand") {
+  TaskPool pool([](Ints batch) { return batch; }, {.max_batch_size = 3, .name = "p"},
+                std::make_shared<skep::moe::BatchScheduler>());
+  CHECK(decltype(pool)::get_task_size(Ints{1, 2}) == 2);
+  CHECK(pool.empty());
+  CHECK(pool.priority() == skep::SteadyTime::max());
+  CHECK(pool.load_batch_to_runtime().empty());
+  skep::Scope scope(co_await skep::this_executor);
+  std::vector<std::string> log;
+  const auto begin = std::chrono::steady_clock::now();
+  for (const Ints& batch : {Ints{1, 2}, Ints{3}, Ints{4, 5}, Ints{6, 7}}) {
+    scope.spawn(keep(pool.submit_task(batch), log));
+  }
+  CHECK_FALSE(pool.empty());
+  CHECK(pool.priority() >= begin);
+  CHECK(pool.priority() <= std::chrono::steady_clock::now());
+  auto first = pool.load_batch_to_runtime();
+  CHECK(first.sizes() == std::vector<std::size_t>{2, 1});
+  CHECK(first.take_inputs() == Ints{1, 2, 3});
+  pool.send_outputs_from_runtime(std::move(first), Ints{10, 20, 30});
+  pool.send_exception_from_runtime(pool.load_batch_to_runtime(),
+                                   std::make_exception_ptr(std::runtime_error("no device")));
+  int rounds = 0;
+  for (auto& batch : pool.iterate_minibatches()) {
+    ++rounds;
+    const auto samples = batch.samples();
+    pool.send_outputs_from_runtime(std::move(batch), Ints(samples + 1));
+  }
+  co_await scope.join();
+  CHECK(rounds == 1);
+  CHECK(log ==
+        std::vector<std::string>{"10 20 ", "30 ", "no device", "skep: the function of p gave 3 results for 2 samples"});
+  CHECK(pool.empty());
+  CHECK(pool.statistics().failed == 2);
+}
+
+TEST_CASE("one wake-up and one message a batch, however many tasks it has") {
+  asio::io_context io;
+  const auto scheduler = std::make_shared<skep::moe::BatchScheduler>();
+  TaskPool pool([](Ints batch) { return batch; }, {}, scheduler);
+  skep::Scope scope(io.get_executor());
+  std::vector<std::string> log;
+  for (int i = 0; i < 100; ++i) scope.spawn(keep(pool.submit_task(Ints{i}), log));
+  while (pool.statistics().queued < 100) io.poll_one();
+  {
+    const skep::moe::detail::SchedulerThread thread(scheduler);
+    while (pool.statistics().batches == 0) std::this_thread::yield();
+  }
+  CHECK(pool.statistics().batches == 1);
+  CHECK(scheduler->wakeups() <= 1);
+  io.restart();
+  CHECK(io.poll_one() == 1);
+  CHECK(log.size() == 100);
+  io.poll();  // the ends of the coroutines
+}
+
+TEST_CASE("what a caller's own code throws reaches its io_context and takes no other caller's result with it") {
+  asio::io_context io;
+  TaskPool pool([](Ints batch) { return batch; }, {}, std::make_shared<skep::moe::BatchScheduler>());
+  std::vector<int> got;
+  for (int i = 0; i < 3; ++i) {
+    const auto one = [&, i]() -> awaitable<void> {
+      const auto mine = co_await pool.submit_task(Ints{i});
+      if (i == 0) throw std::logic_error("mine");
+      got.push_back(mine[0]);
+    };
+    asio::co_spawn(io, one, [](const std::exception_ptr& thrown) {
+      if (thrown) std::rethrow_exception(thrown);
+    });
+  }
+  io.poll();
+  auto batch = pool.load_batch_to_runtime();
+  auto outputs = batch.take_inputs();
+  pool.send_outputs_from_runtime(std::move(batch), std::move(outputs));
+  io.restart();
+  CHECK_THROWS_WITH(io.run(), "mine");
+  io.run();
+  CHECK(got == std::vector{1, 2});
 }
 
 TEST_CASE("pools that share a scheduler compute on its one thread; callers come from many") {

@@ -23,8 +23,8 @@ namespace skep::inline v0::detail {
 /// A suspended coroutine, waiting in a list.
 class Waiter : public ListLink {
  public:
-  enum class End { woken, cancelled, dropped };
-  /// Leaves the list and destroys itself; the handler is posted, or dropped with its coroutine.
+  enum class End { woken, resumed, cancelled, dropped };
+  /// Leaves the list and destroys itself; the handler is posted, called (resumed), or dropped with its coroutine.
   virtual void finish(End end) = 0;
 
  protected:
@@ -56,8 +56,8 @@ class WaitService final : public asio::execution_context::service {
   ListLink lists_;
 };
 
-/// Coroutines that wait for a word, first come first served. Waking is by post: nobody runs inside `wake_*`.
-/// One executor. Destroying the list cancels who waits in it.
+/// Coroutines that wait for a word, first come first served. Waking is by post: nobody runs inside `wake_*`, only
+/// inside `resume_one`. One executor. Destroying the list cancels who waits in it.
 class WaitList : private ListLink {
  public:
   explicit WaitList(Executor executor) : executor_(std::move(executor)) {}
@@ -92,6 +92,11 @@ class WaitList : private ListLink {
   void wake_all() {
     while (wake_one()) {
     }
+  }
+  /// Runs the first that waits to its next suspension, or to its end, which may be the end of this list; for a handler
+  /// of the executor that has nothing else to do, and saves it a message. Throws what that throws.
+  void resume_one() {
+    if (!waiters_.is_alone()) static_cast<Waiter&>(*waiters_.next()).finish(Waiter::End::resumed);
   }
 
  private:
@@ -128,6 +133,7 @@ class WaitList : private ListLink {
       std::allocator_traits<Allocator>::destroy(allocator, this);
       allocator.deallocate(this, 1);
       if (end == End::dropped) return;
+      if (end == End::resumed) return handler(true);
       asio::post(executor, [handler = std::move(handler), woken = end == End::woken]() mutable { handler(woken); });
     }
 

@@ -22,12 +22,16 @@ template <class T>
 struct BatchTraits<std::vector<T>> {
   [[nodiscard]] static std::size_t size(const std::vector<T>& batch) noexcept { return batch.size(); }
   [[nodiscard]] static std::vector<T> join(std::span<const std::vector<T>> parts) {
+    std::size_t total = 0;
+    for (const auto& part : parts) total += part.size();
     std::vector<T> joined;
+    joined.reserve(total);
     for (const auto& part : parts) joined.insert(joined.end(), part.begin(), part.end());
     return joined;
   }
   [[nodiscard]] static std::vector<std::vector<T>> split(std::vector<T> batch, std::span<const std::size_t> sizes) {
     std::vector<std::vector<T>> parts;
+    parts.reserve(sizes.size());
     auto next = std::make_move_iterator(batch.begin());
     for (const std::size_t size : sizes) {
       const auto end = next + static_cast<std::ptrdiff_t>(size);

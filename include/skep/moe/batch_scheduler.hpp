@@ -1,9 +1,10 @@
-// BatchScheduler: one thread's work, the batches of any number of pools, the most urgent first.
+// BatchScheduler: one thread's work, the batches of any number of pools, whose turn it is first.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,99 +12,161 @@
 #include <vector>
 
 #include "skep/core/time.hpp"
+#include "skep/moe/fair_order.hpp"
 
 namespace skep::inline v0::moe {
 
-/// What a scheduler sees of a pool. The scheduler's mutex is held in every call but `run`.
+/// What a scheduler sees of a pool.
 class ScheduledPool {
  public:
   virtual ~ScheduledPool() = default;
 
-  /// When its next batch may run; nullopt when nothing waits.
-  [[nodiscard]] virtual std::optional<SteadyTime> ready_at() = 0;
-  /// The arrival of its oldest task; asked only when something waits.
-  [[nodiscard]] virtual SteadyTime oldest() const = 0;
+  /// Moves what was submitted out of the inbox; `inbox_mutex` is held, as short as can be. In all others but
+  /// `process_batch` `mutex` is.
+  virtual void collect() noexcept = 0;
+  /// Sorts what was collected into its queue; then says when its next batch may run, or it must be asked again. Nullopt
+  /// when nothing waits.
+  [[nodiscard]] virtual std::optional<SteadyTime> ready_at(SteadyTime now) = 0;
+  /// The rank of the most urgent task of its next batch; smaller is more urgent.
+  [[nodiscard]] virtual SteadyTime priority(SteadyTime now) const = 0;
   /// Takes its next batch out of its queue.
-  virtual void take(SteadyTime now) = 0;
-  /// Computes the batch that was taken and hands out the results; must not throw.
-  virtual void run() noexcept = 0;
+  virtual void load_batch(SteadyTime now) = 0;
+  /// Computes the batch that was loaded and hands out the results; no mutex is held.
+  virtual void process_batch() noexcept = 0;
+
+ private:
+  friend class BatchScheduler;
+  FairOrder::Account account_;
+  bool submitted_ = false;  // to since it was last collected
+  bool waiting_ = false;    // with tasks in its queue
 };
 
 /// Shares one thread between pools. Idle, it starts with the first task that comes; busy, it next takes everything that
-/// has gathered meanwhile. Among the pools that are ready, the one whose oldest task has waited longest comes first, so
-/// no pool starves another. One mutex guards all queues, and the thread is woken once for as many tasks as gather
-/// before it looks.
+/// has gathered meanwhile: nothing is chosen ahead of time. Whose turn it is says `FairOrder`. Submitting takes one
+/// lock, which the thread holds only to take over what was submitted; a thread that sleeps is woken once for as many
+/// tasks as gather before it looks. A pool without tasks costs nothing.
 ///
 /// *Lifetime:* shared by its pools and the thread. *Threads:* every member from any thread; `run` from one.
 class BatchScheduler {
  public:
+  /// What has been submitted is behind this, and short.
+  [[nodiscard]] std::mutex& inbox_mutex() noexcept { return inbox_mutex_; }
+  /// The queues are behind this; locked first.
   [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
 
-  void attach(std::shared_ptr<ScheduledPool> pool) {
-    const std::lock_guard lock(mutex_);
-    pools_.push_back(std::move(pool));
+  /// Says that something is in the inbox of a pool, with its mutex held. @return true when the caller must `wake()`
+  /// after letting go of it.
+  [[nodiscard]] bool submitted(const std::shared_ptr<ScheduledPool>& pool) {
+    if (!pool->submitted_) {
+      inbox_.push_back(pool);
+      pool->submitted_ = true;
+    }
+    if (!std::exchange(asleep_, false)) return false;
+    ++wakeups_;
+    return true;
   }
-  void detach(const ScheduledPool* pool) {
-    const std::lock_guard lock(mutex_);
-    std::erase_if(pools_, [pool](const auto& other) { return other.get() == pool; });
+  void wake() noexcept { wake_.notify_one(); }
+  /// How often the thread was woken for a task.
+  [[nodiscard]] std::size_t wakeups() {
+    const std::lock_guard lock(inbox_mutex_);
+    return wakeups_;
   }
 
-  /// Says that a task was queued, with the mutex held. @return true when the caller must `wake()` after letting go of
-  /// it.
-  [[nodiscard]] bool task_added() noexcept { return std::exchange(idle_, false); }
-  void wake() noexcept { wake_.notify_one(); }
+  /// Forgets a pool whose tasks were all taken, with the mutex of the queues held.
+  void remove(const ScheduledPool* pool) {
+    std::erase_if(waiting_, [pool](const auto& other) { return other.get() == pool; });
+    const std::lock_guard lock(inbox_mutex_);
+    std::erase_if(inbox_, [pool](const auto& other) { return other.get() == pool; });
+  }
 
   /// Runs batches until `stop`; the body of the thread.
   void run() {
     std::unique_lock lock(mutex_);
-    while (!stopping_) {
-      const SteadyTime now = std::chrono::steady_clock::now();
+    while (collect()) {
       SteadyTime next = SteadyTime::max();
-      if (const auto pool = most_urgent(now, next)) {
-        pool->take(now);
+      const SteadyTime begin = std::chrono::steady_clock::now();
+      if (const auto pool = choose(begin, next)) {
+        pool->load_batch(begin);
         lock.unlock();
-        pool->run();
+        pool->process_batch();
         lock.lock();
-        continue;
-      }
-      idle_ = true;
-      if (next == SteadyTime::max()) {
-        wake_.wait(lock, [this] { return !idle_; });
+        order_.charge(pool->account_, std::chrono::steady_clock::now() - begin);
       } else {
-        wake_.wait_until(lock, next, [this] { return !idle_; });
-        idle_ = false;
+        lock.unlock();
+        sleep(next);
+        lock.lock();
       }
     }
   }
   /// Ends `run` after the batch that it is computing. Idempotent.
   void stop() {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(inbox_mutex_);
     stopping_ = true;
-    idle_ = false;
+    asleep_ = false;
     wake_.notify_all();
   }
 
  private:
-  /// The ready pool with the oldest task, or null and the time when one becomes ready.
-  [[nodiscard]] std::shared_ptr<ScheduledPool> most_urgent(SteadyTime now, SteadyTime& next) const {
-    std::shared_ptr<ScheduledPool> best;
-    for (const auto& pool : pools_) {
-      const auto ready = pool->ready_at();
-      if (!ready) continue;
-      if (*ready > now) {
-        next = std::min(next, *ready);
-      } else if (!best || pool->oldest() < best->oldest()) {
-        best = pool;
+  /// Takes over what was submitted. @return false when it is to stop.
+  [[nodiscard]] bool collect() {
+    if (waiting_.empty()) order_.idle();
+    const std::lock_guard lock(inbox_mutex_);
+    for (auto& pool : inbox_) {
+      pool->submitted_ = false;
+      pool->collect();
+      if (!std::exchange(pool->waiting_, true)) {
+        order_.enter(pool->account_);
+        waiting_.push_back(std::move(pool));
       }
     }
-    return best;
+    inbox_.clear();
+    return !stopping_;
+  }
+  /// The pool whose batch is next, or null and the time to look again.
+  [[nodiscard]] std::shared_ptr<ScheduledPool> choose(SteadyTime now, SteadyTime& next) {
+    ready_.clear();
+    candidates_.clear();
+    std::erase_if(waiting_, [&](const std::shared_ptr<ScheduledPool>& pool) {
+      const auto ready = pool->ready_at(now);
+      if (!ready) {
+        pool->waiting_ = false;
+      } else if (*ready > now) {
+        next = std::min(next, *ready);
+      } else {
+        ready_.push_back(pool.get());
+        candidates_.push_back({pool->priority(now), pool->account_.used});
+      }
+      return !ready;
+    });
+    if (ready_.empty()) return nullptr;
+    const auto* const chosen = ready_[order_.next(candidates_)];
+    return *std::ranges::find(waiting_, chosen, [](const auto& pool) { return pool.get(); });
+  }
+  void sleep(SteadyTime until) {
+    std::unique_lock lock(inbox_mutex_);
+    if (stopping_ || !inbox_.empty()) return;
+    asleep_ = true;
+    const auto woken = [this] { return !asleep_; };
+    if (until == SteadyTime::max()) {
+      wake_.wait(lock, woken);
+    } else {
+      wake_.wait_until(lock, until, woken);
+    }
+    asleep_ = false;
   }
 
-  std::mutex mutex_;
+  std::mutex inbox_mutex_;
   std::condition_variable wake_;
-  std::vector<std::shared_ptr<ScheduledPool>> pools_;
-  bool idle_ = false;
+  std::vector<std::shared_ptr<ScheduledPool>> inbox_;  // pools to which something was submitted
+  std::size_t wakeups_ = 0;
+  bool asleep_ = false;
   bool stopping_ = false;
+
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<ScheduledPool>> waiting_;  // pools with tasks
+  FairOrder order_;
+  std::vector<ScheduledPool*> ready_;  // kept for their memory
+  std::vector<FairOrder::Candidate> candidates_;
 };
 
 }  // namespace skep::inline v0::moe

@@ -2,46 +2,49 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
-#include "skep/async/event.hpp"
-#include "skep/async/outcome.hpp"
+#include "skep/async/cancellation.hpp"
+#include "skep/async/wait_list.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
+#include "skep/moe/admission.hpp"
 #include "skep/moe/batch.hpp"
 #include "skep/moe/batch_queue.hpp"
 #include "skep/moe/batch_scheduler.hpp"
+#include "skep/moe/minibatch.hpp"
+#include "skep/moe/pool_inbox.hpp"
 #include "skep/moe/pool_options.hpp"
+#include "skep/moe/pool_task.hpp"
 
-namespace skep::inline v0::moe {
+namespace skep::inline v0::moe::detail {
 
-namespace detail {
-
-/// The shared state of a pool: its queue, and how a batch of it is run.
+/// The shared state of a pool: its inbox, its queue, and how a batch of it is run.
 template <class Process, class Batch>
 class PoolState final : public ScheduledPool, public std::enable_shared_from_this<PoolState<Process, Batch>> {
  public:
   using Result = std::remove_cvref_t<std::invoke_result_t<Process&, Batch>>;
   static_assert(Batchable<Batch>, "skep: a TaskPool's function takes a batch: specialise BatchTraits for its type");
   static_assert(Batchable<Result>, "skep: a TaskPool's function returns a batch: specialise BatchTraits for its type");
+  using Task = PoolTask<Batch, Result>;
+  using TaskPtr = typename Task::Ptr;
+  using Loaded = Minibatch<Batch, Result>;
 
   PoolState(Process process, TaskPoolOptions options, std::shared_ptr<BatchScheduler> scheduler)
       : process_(std::move(process)),
         options_(std::move(options)),
         scheduler_(std::move(scheduler)),
+        inbox_(options_, scheduler_->inbox_mutex()),
         queue_({options_.max_batch_size, options_.min_batch_size, options_.timeout, options_.max_queued}) {
     if (options_.min_batch_size <= options_.max_batch_size && options_.max_batch_size > 0 && options_.max_queued > 0)
       return;
@@ -54,179 +57,187 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
 
   static awaitable<Result> submit(std::shared_ptr<PoolState> self, Batch batch, TaskOptions options) {
     const auto executor = co_await this_executor;
-    Event done(executor);
+    WaitList done(executor);
     const auto task = std::make_shared<Task>(executor, std::move(batch), options, &done);
-    const Abandon abandon{task};  // however this coroutine ends
-    self->enqueue(task);
-    co_await done.wait();
+    const Abandon<Task> abandon{task};  // however this coroutine ends
+    if (self->inbox_.push(task, [&self] { return self->scheduler_->submitted(self); })) self->scheduler_->wake();
+    const bool woken = co_await done.try_wait();
+    if (!woken) throw_cancelled();
     co_return std::move(task->outcome).get();
   }
 
+  /// Lets nothing in any more and fails what waits. Idempotent.
   void close() {
-    std::vector<TaskPtr> left;
-    {
-      const std::lock_guard lock(scheduler_->mutex());
-      closed_ = true;
-      left = queue_.take_all();
-    }
-    scheduler_->detach(this);
-    for (const auto& task : left) task->outcome.set_error(std::make_exception_ptr(closed_error()));
-    deliver(std::move(left));
-  }
-  [[nodiscard]] PoolStatistics statistics() const {
     const std::lock_guard lock(scheduler_->mutex());
-    PoolStatistics now = statistics_;
-    now.queued = queue_.size();
-    return now;
+    {
+      const std::lock_guard inbox(scheduler_->inbox_mutex());
+      inbox_.close();
+      collect();
+    }
+    sort_in();
+    for (const auto& task : queue_.take_all()) {
+      note_left(*task);
+      end(Task::fail(task, std::make_exception_ptr(inbox_.closed_error())));
+    }
+    settle();
+    scheduler_->remove(this);
+  }
+  [[nodiscard]] PoolStatistics statistics() const { return inbox_.statistics(); }
+
+  // by hand, without a thread
+  [[nodiscard]] Loaded load() {
+    const std::lock_guard lock(scheduler_->mutex());
+    const SteadyTime now = look();
+    load_batch(now);
+    return std::exchange(loaded_, {});
+  }
+  [[nodiscard]] SteadyTime priority_now() {
+    const std::lock_guard lock(scheduler_->mutex());
+    return priority(look());
+  }
+  void send_outputs(Loaded batch, Result outputs) noexcept {
+    try {
+      batch.succeed(std::move(outputs), options_.name);
+    } catch (...) {
+      batch.fail(std::current_exception());
+    }
+    finish(std::move(batch));
+  }
+  void send_exception(Loaded batch, const std::exception_ptr& thrown) noexcept {
+    batch.fail(thrown);
+    finish(std::move(batch));
   }
 
-  std::optional<SteadyTime> ready_at() override {
-    queue_.drop_front([this](const TaskPtr& task) { return is_dropped(task); });
+  // by the scheduler
+  void collect() noexcept override { inbox_.collect(collected_); }
+  std::optional<SteadyTime> ready_at(SteadyTime now) override {
+    sort_in();
+    queue_.prune(now, drops(), expires());
+    settle();
     return queue_.ready_at();
   }
-  SteadyTime oldest() const override { return *queue_.oldest(); }
-  void take(SteadyTime now) override {
-    taken_ = queue_.take([](const TaskPtr& a, const TaskPtr& b) { return same_shape(a->batch, b->batch); },
-                         [this](const TaskPtr& task) { return is_dropped(task); });
-    for (const auto& task : taken_) statistics_.waited += now - task->submitted;
+  SteadyTime priority(SteadyTime now) const override { return queue_.priority(now); }
+  void load_batch(SteadyTime now) override {
+    queue_.take(now, loaded_.tasks_, drops(), expires());
+    for (const auto& task : loaded_.tasks_) {
+      note_left(*task);
+      left_.waited += now - task->submitted;
+    }
+    loaded_.read_tasks(now);
+    settle();
   }
-  void run() noexcept override {
-    const SteadyTime begin = std::chrono::steady_clock::now();
-    std::vector<Batch> parts;
-    std::vector<std::size_t> sizes;
-    for (const auto& task : taken_) {
-      sizes.push_back(task->size);
-      parts.push_back(std::move(task->batch));
+  void process_batch() noexcept override {
+    Loaded batch = std::exchange(loaded_, {});
+    if (batch.empty()) return;
+    if (batch.tasks_.size() == 1 || !run_together(batch)) {
+      for (std::size_t i = 0; i < batch.tasks_.size(); ++i) run_alone(batch, i);
     }
-    std::size_t failed = 0;
-    if (parts.size() != 1 && !run_together(parts, sizes)) {
-      for (std::size_t i = 0; i < parts.size(); ++i) failed += run_alone(*taken_[i], std::move(parts[i]));
-    } else if (parts.size() == 1) {
-      failed += run_alone(*taken_[0], std::move(parts[0]));
-    }
-    {
-      const std::lock_guard lock(scheduler_->mutex());
-      ++statistics_.batches;
-      statistics_.tasks += taken_.size();
-      for (const std::size_t size : sizes) statistics_.samples += size;
-      statistics_.failed += failed;
-      statistics_.computed += std::chrono::steady_clock::now() - begin;
-    }
-    deliver(std::exchange(taken_, {}));
+    finish(std::move(batch));
   }
 
  private:
-  struct Task {
-    Task(Executor e, Batch b, TaskOptions o, Event* d)
-        : executor(std::move(e)), batch(std::move(b)), size(BatchTraits<Batch>::size(batch)), options(o), done(d) {}
-    const Executor executor;  // where the caller waits
-    Batch batch;
-    std::size_t size;
-    const TaskOptions options;
-    SteadyTime submitted = std::chrono::steady_clock::now();
-    std::atomic<bool> abandoned = false;
-    Outcome<Result> outcome;  // written by the computing thread before `done` is set
-    Event* done;              // in the caller's frame; null when that is gone; touched on its executor only
-  };
-  using TaskPtr = std::shared_ptr<Task>;
+  // the side of the queue; under the scheduler's mutex
 
-  /// The caller has gone, or has its result.
-  struct Abandon {
-    TaskPtr task;
-    ~Abandon() {
-      task->done = nullptr;
-      task->abandoned.store(true, std::memory_order_relaxed);
-    }
-  };
-
-  void enqueue(const TaskPtr& task) {
-    bool must_wake = false;
+  [[nodiscard]] SteadyTime look() {
     {
-      const std::lock_guard lock(scheduler_->mutex());
-      if (closed_) throw closed_error();
-      if (const auto pushed = queue_.push(task, task->size, task->submitted); !pushed) {
-        ++statistics_.refused;
-        throw refusal(pushed.error());
-      }
-      must_wake = scheduler_->task_added();
+      const std::lock_guard inbox(scheduler_->inbox_mutex());
+      collect();
     }
-    if (must_wake) scheduler_->wake();
+    const SteadyTime now = std::chrono::steady_clock::now();
+    static_cast<void>(ready_at(now));
+    return now;
   }
-  [[nodiscard]] Error closed_error() const { return {errc::closed, options_.name + " is closed"}; }
-  [[nodiscard]] Error refusal(std::error_code code) const {
-    if (code == errc::limit_exceeded) {
-      return {code, "Task size greater than max_batch_size (" + std::to_string(options_.max_batch_size) +
-                        "), it can't be processed"};
+  /// Puts what was collected into the queue, large tasks in chunks.
+  void sort_in() {
+    for (const auto& task : collected_) {
+      PoolLeft unqueued{.queued = chunk_count(options_, task->size), .samples = task->size};
+      try {
+        const SteadyTime place = rank(options_, task->options, task->size, task->submitted);
+        const auto push = [&](const TaskPtr& part) {
+          queue_.push(part, {part->size, part->submitted, place, part->options.deadline},
+                      [](const TaskPtr& a, const TaskPtr& b) { return same_shape(a->batch, b->batch); });
+          --unqueued.queued;
+          unqueued.samples -= part->size;
+        };
+        if (unqueued.queued == 1) {
+          push(task);
+        } else {
+          for (const auto& chunk : Task::cut(task, options_.max_batch_size)) push(chunk);
+        }
+      } catch (...) {
+        left_.queued += unqueued.queued;
+        left_.samples += unqueued.samples;
+        end(Task::fail(task, std::current_exception()));
+      }
     }
-    return {code, options_.name + " is busy: " + std::to_string(options_.max_queued) + " tasks wait, try again later"};
+    collected_.clear();
+  }
+  [[nodiscard]] auto drops() {
+    return [this](const TaskPtr& task) {
+      if (!task->is_dropped()) return false;
+      if (!task->root().over.exchange(true)) ++left_.dropped;
+      note_left(*task);
+      return true;
+    };
+  }
+  [[nodiscard]] auto expires() {
+    return [this](const TaskPtr& task) {
+      ++left_.expired;
+      note_left(*task);
+      end(Task::fail(task, std::make_exception_ptr(inbox_.expired_error())));
+    };
+  }
+  void note_left(const Task& task) noexcept {
+    ++left_.queued;
+    left_.samples += task.size;
+  }
+  void end(TaskPtr task) {
+    if (task) ended_.push_back(std::move(task));
+  }
+  /// Tells the callers' side what left the queue.
+  void settle() {
+    if (left_.queued > 0) inbox_.left(std::exchange(left_, {}));
+    if (!ended_.empty()) Delivery<Task>::send(std::exchange(ended_, {}));
   }
 
-  [[nodiscard]] bool is_dropped(const TaskPtr& task) {
-    if (!task->abandoned.load(std::memory_order_relaxed)) return false;
-    ++statistics_.dropped;
-    return true;
-  }
+  // the side of the computation; without a mutex
 
   /// Computes all parts as one batch. @return false when the function threw and each must be tried alone.
-  [[nodiscard]] bool run_together(const std::vector<Batch>& parts, const std::vector<std::size_t>& sizes) noexcept {
+  [[nodiscard]] bool run_together(Loaded& batch) noexcept {
     try {
-      auto results = split(process_(BatchTraits<Batch>::join(parts)), sizes);
-      for (std::size_t i = 0; i < parts.size(); ++i) taken_[i]->outcome.set_value(std::move(results[i]));
+      batch.succeed(process_(batch.take_inputs()), options_.name);
       return true;
     } catch (...) {
       return false;
     }
   }
-  /// @return the number of failed tasks, 0 or 1.
-  [[nodiscard]] std::size_t run_alone(Task& task, Batch batch) noexcept {
+  void run_alone(Loaded& batch, std::size_t i) noexcept {
     try {
-      task.outcome.set_value(std::move(split(process_(std::move(batch)), {task.size})[0]));
-      return 0;
+      batch.succeed(i, process_(std::move(batch.parts_[i])), options_.name);
     } catch (...) {
-      task.outcome.set_error(std::current_exception());
-      return 1;
+      batch.fail(i, std::current_exception());
     }
   }
-  [[nodiscard]] std::vector<Result> split(Result result, const std::vector<std::size_t>& sizes) const {
-    std::size_t samples = 0;
-    for (const std::size_t size : sizes) samples += size;
-    if (const std::size_t got = BatchTraits<Result>::size(result); got != samples) {
-      throw Error(errc::malformed, "the function of " + options_.name + " gave " + std::to_string(got) +
-                                       " results for " + std::to_string(samples) + " samples");
-    }
-    if (sizes.size() == 1) {
-      std::vector<Result> whole;
-      whole.push_back(std::move(result));
-      return whole;
-    }
-    return BatchTraits<Result>::split(std::move(result), sizes);
-  }
-
-  /// Hands the outcomes to the callers' executors: one message for each executor, and almost always there is but one.
-  static void deliver(std::vector<TaskPtr> tasks) noexcept {
-    while (!tasks.empty()) {
-      const Executor executor = tasks.front()->executor;
-      std::vector<TaskPtr> mine, others;
-      for (auto& task : tasks) (task->executor == executor ? mine : others).push_back(std::move(task));
-      tasks = std::move(others);
-      if (std::ranges::all_of(mine, [](const TaskPtr& task) { return task->abandoned.load(); })) continue;
-      executor.execute([mine = std::move(mine)] {
-        for (const auto& task : mine) {
-          if (task->done != nullptr) task->done->set();
-        }
-      });
-    }
+  void finish(Loaded batch) {
+    const auto failed = std::ranges::count_if(
+        batch.ended_, [](const TaskPtr& task) { return static_cast<bool>(task->outcome.error()); });
+    inbox_.done({batch.ended_.size(), batch.samples(), static_cast<std::size_t>(failed),
+                 batch.tasks_.front()->submitted, batch.loaded_, std::chrono::steady_clock::now()});
+    Delivery<Task>::send(std::move(batch.ended_));
   }
 
   Process process_;
   const TaskPoolOptions options_;
   const std::shared_ptr<BatchScheduler> scheduler_;
-  std::vector<TaskPtr> taken_;  // the batch being computed
+
+  PoolInbox<TaskPtr> inbox_;  // under the scheduler's inbox_mutex
 
   // under the scheduler's mutex
+  std::vector<TaskPtr> collected_;
   BatchQueue<TaskPtr> queue_;
-  PoolStatistics statistics_;
-  bool closed_ = false;
+  PoolLeft left_;
+  std::vector<TaskPtr> ended_;  // without having been computed
+  Loaded loaded_;               // then the computing thread's
 };
 
 /// What is left of a pool whose function does not tell its batch type: enough to get to the sentence that says so.
@@ -237,6 +248,4 @@ class PoolState<Process, UnknownBatch> : public ScheduledPool {
   PoolState(Process, TaskPoolOptions, std::shared_ptr<BatchScheduler>);
 };
 
-}  // namespace detail
-
-}  // namespace skep::inline v0::moe
+}  // namespace skep::inline v0::moe::detail

@@ -1,0 +1,156 @@
+// PoolTask: one task between the coroutine that waits for it and the thread that computes it, and the way back.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "skep/async/awaitable.hpp"
+#include "skep/async/outcome.hpp"
+#include "skep/async/post.hpp"
+#include "skep/async/wait_list.hpp"
+#include "skep/core/time.hpp"
+#include "skep/moe/batch.hpp"
+#include "skep/moe/pool_options.hpp"
+
+namespace skep::inline v0::moe::detail {
+
+using skep::detail::WaitList;
+
+/// A task, or a chunk of one that was too large for a batch. Shared by the caller's coroutine and the pool.
+template <class Batch, class Result>
+struct PoolTask {
+  using Ptr = std::shared_ptr<PoolTask>;
+
+  PoolTask(Executor e, Batch b, TaskOptions o, WaitList* d)
+      : executor(std::move(e)), batch(std::move(b)), size(BatchTraits<Batch>::size(batch)), options(o), done(d) {}
+  PoolTask(Ptr task, Batch b, std::size_t i)
+      : batch(std::move(b)),
+        size(BatchTraits<Batch>::size(batch)),
+        options(task->options),
+        submitted(task->submitted),
+        whole(std::move(task)),
+        index(i) {}
+
+  const Executor executor;  // where the caller waits
+  Batch batch;
+  const std::size_t size;
+  const TaskOptions options;
+  const SteadyTime submitted = std::chrono::steady_clock::now();
+  std::atomic<bool> abandoned = false;  // the caller has gone, or has its result
+  WaitList* done = nullptr;             // in the caller's frame; null when that is gone; touched on its executor only
+
+  std::atomic<bool> over = false;  // whoever sets it writes the outcome: the computing thread, or who closes the pool
+  Outcome<Result> outcome;
+  // of a task in chunks
+  std::vector<std::optional<Result>> pieces;
+  std::size_t missing = 0;
+  // of a chunk
+  const Ptr whole;
+  const std::size_t index = 0;
+
+  /// The task of which this is a chunk, or itself.
+  [[nodiscard]] PoolTask& root() noexcept { return whole ? *whole : *this; }
+  [[nodiscard]] bool is_dropped() noexcept { return root().over || root().abandoned.load(std::memory_order_relaxed); }
+
+  /// Cuts a task into chunks of `most` samples; the last may have fewer.
+  [[nodiscard]] static std::vector<Ptr> cut(const Ptr& task, std::size_t most) {
+    std::vector<std::size_t> sizes(task->size / most, most);
+    if (const std::size_t rest = task->size % most; rest > 0) sizes.push_back(rest);
+    std::vector<Ptr> chunks;
+    for (auto& part : BatchTraits<Batch>::split(std::move(task->batch), sizes)) {
+      chunks.push_back(std::make_shared<PoolTask>(task, std::move(part), chunks.size()));
+    }
+    task->pieces.resize(chunks.size());
+    task->missing = chunks.size();
+    return chunks;
+  }
+
+  /// Notes the outcome of a task or a chunk. @return the task that has its outcome by that, or null.
+  [[nodiscard]] static Ptr succeed(const Ptr& task, Result result) noexcept {
+    const Ptr& all = task->whole ? task->whole : task;
+    if (task->whole) {
+      all->pieces[task->index] = std::move(result);
+      if (--all->missing > 0) return nullptr;
+    }
+    if (all->over.exchange(true)) return nullptr;
+    try {
+      all->outcome.set_value(task->whole ? all->join_pieces() : std::move(result));
+    } catch (...) {
+      all->outcome.set_error(std::current_exception());
+    }
+    return all;
+  }
+  [[nodiscard]] static Ptr fail(const Ptr& task, std::exception_ptr error) noexcept {
+    const Ptr& all = task->whole ? task->whole : task;
+    if (all->over.exchange(true)) return nullptr;
+    all->outcome.set_error(std::move(error));
+    return all;
+  }
+
+ private:
+  [[nodiscard]] Result join_pieces() {
+    std::vector<Result> parts;
+    for (auto& piece : pieces) parts.push_back(*std::move(piece));
+    return BatchTraits<Result>::join(parts);
+  }
+};
+
+/// In the caller's coroutine: when it ends, however it does, nobody is to be woken any more.
+template <class Task>
+struct Abandon {
+  std::shared_ptr<Task> task;
+  ~Abandon() {
+    task->done = nullptr;
+    task->abandoned.store(true, std::memory_order_relaxed);
+  }
+};
+
+/// Wakes the callers of one executor: a single message for all tasks of a batch that came from there.
+template <class Task>
+class Delivery {
+ public:
+  explicit Delivery(std::vector<std::shared_ptr<Task>> tasks) : tasks_(std::move(tasks)) {}
+
+  void operator()() {
+    while (next_ < tasks_.size()) {
+      WaitList* const done = tasks_[next_++]->done;
+      if (done == nullptr) continue;
+      try {
+        done->resume_one();
+      } catch (...) {  // from the caller's own code: it must not take the results of others with it
+        const Executor executor = tasks_[next_ - 1]->executor;
+        if (next_ < tasks_.size()) post(executor, std::move(*this));
+        throw;
+      }
+    }
+  }
+
+  /// Sends the outcomes to where their callers wait. Almost always there is but one executor.
+  static void send(std::vector<std::shared_ptr<Task>> tasks) {
+    while (!tasks.empty()) {
+      const Executor executor = tasks.front()->executor;
+      std::vector<std::shared_ptr<Task>> here, others;
+      if (std::ranges::all_of(tasks, [&](const auto& task) { return task->executor == executor; })) {
+        here.swap(tasks);
+      } else {
+        for (auto& task : tasks) (task->executor == executor ? here : others).push_back(std::move(task));
+      }
+      const bool awaited = std::ranges::any_of(here, [](const auto& task) { return !task->abandoned.load(); });
+      if (awaited) post(executor, Delivery(std::move(here)));
+      tasks = std::move(others);
+    }
+  }
+
+ private:
+  std::vector<std::shared_ptr<Task>> tasks_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace skep::inline v0::moe::detail
