@@ -90,7 +90,7 @@ using codec::AccessToken;
 namespace detail {
 
 /// What an authority signs: Python's f"{username} {public_key} {expiration_time}", where the key is a bytes object.
-[[nodiscard]] inline Bytes signed_bytes(const AccessToken& token) {
+[[nodiscard]] inline Bytes token_bytes(const AccessToken& token) {
   return to_bytes(token.username + " b'" + std::string(as_text(token.public_key)) + "' " + token.expiration_time);
 }
 
@@ -100,7 +100,7 @@ namespace detail {
 [[nodiscard]] inline AccessToken issue_token(const crypto::RsaPrivateKey& authority, std::string username,
                                              std::string_view public_key, WallTime expiration) {
   AccessToken token{std::move(username), to_bytes(public_key), to_iso_text(expiration), {}};
-  token.signature = to_bytes(crypto::base64(authority.sign_pss(detail::signed_bytes(token))));
+  token.signature = to_bytes(crypto::base64(authority.sign_pss(detail::token_bytes(token))));
   return token;
 }
 
@@ -110,7 +110,7 @@ namespace detail {
   const auto expiration = from_iso_text(token.expiration_time);
   if (!expiration || *expiration < now) return false;
   const auto signature = crypto::from_base64(as_text(token.signature));
-  return signature && authority.verify_pss(detail::signed_bytes(token), *signature);
+  return signature && authority.verify_pss(detail::token_bytes(token), *signature);
 }
 
 /// The authority of a swarm as its members see it, for `TokenAuthorizer`: its public key, and how to ask it.

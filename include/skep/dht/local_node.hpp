@@ -80,11 +80,12 @@ class LocalNode {
       }
       return to.store(entry.key, *dictionary, now) == StoreOutcome::accepted;
     }
-    if (!validator.validate({entry.key, entry.tag, entry.value, entry.expiration})) return false;
+    const bool regular = entry.tag == regular_tag();
+    auto subkey = canonical_subkey(entry.tag);  // by this name it is kept, and so judged
+    if (!subkey || regular != (*subkey == regular_tag())) return false;
+    if (!validator.validate({entry.key, *subkey, entry.value, entry.expiration})) return false;
     Item item{std::move(entry.value), entry.expiration};
-    if (entry.tag == regular_tag()) return to.store(entry.key, std::move(item), now) == StoreOutcome::accepted;
-    auto subkey = canonical_subkey(entry.tag);
-    if (!subkey || *subkey == regular_tag()) return false;
+    if (regular) return to.store(entry.key, std::move(item), now) == StoreOutcome::accepted;
     return to.store_subkey(entry.key, *std::move(subkey), std::move(item), now) == StoreOutcome::accepted;
   }
 

@@ -21,6 +21,7 @@
 #include "skep/dht/record.hpp"
 #include "skep/dht/search.hpp"
 #include "skep/dht/traversal.hpp"
+#include "skep/dht/validator.hpp"
 
 namespace skep::inline v0::dht::detail {
 
@@ -34,6 +35,7 @@ StoreEntry entry_of(State& self, const StoreItem& item) {
   if (entry.tag == regular_tag() && item.subkey) {
     throw Error(errc::invalid_argument, "nil cannot be a subkey of a DHT record");
   }
+  check_key(self.validator, msgpack::encode(item.key));
   entry.value = self.validator.sign({entry.key, entry.tag, entry.value, entry.expiration});
   if (entry.value.size() > State::answer_budget) {
     throw Error(errc::limit_exceeded, "a value of " + std::to_string(entry.value.size()) +

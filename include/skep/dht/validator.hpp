@@ -26,11 +26,30 @@ concept RecordValidator = requires(V& validator, const RecordView& record, Bytes
   { validator.strip(record, std::move(value)) } -> std::same_as<Bytes>;  ///< the value as it was before `sign`
 };
 
-/// Everybody may write everything: Hivemind's default.
-struct AcceptAll {
-  [[nodiscard]] bool validate(const RecordView&) const noexcept { return true; }
+/// What a validator that only looks at records inherits: values stay as they are.
+struct LeavesValues {
   [[nodiscard]] Bytes sign(const RecordView& record) const { return to_bytes(record.value); }
   [[nodiscard]] Bytes strip(const RecordView&, Bytes value) const noexcept { return value; }
+};
+
+/// A validator may have a place among others: `static constexpr int priority` says how late it signs, and so how early
+/// it validates and strips.
+template <class V>
+inline constexpr int validator_priority = 0;
+template <class V>
+  requires requires { V::priority; }
+inline constexpr int validator_priority<V> = V::priority;
+
+/// A validator may also look at keys before they are hashed, when this node stores: `check_key(MessagePack of the key)`
+/// throws for one that does not do what its user thinks.
+template <class V>
+void check_key(const V& validator, BytesView key) {
+  if constexpr (requires { validator.check_key(key); }) validator.check_key(key);
+}
+
+/// Everybody may write everything: Hivemind's default.
+struct AcceptAll : LeavesValues {
+  [[nodiscard]] bool validate(const RecordView&) const noexcept { return true; }
 };
 static_assert(RecordValidator<AcceptAll>);
 
