@@ -4,12 +4,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <memory>
-#include <string>
-#include <tuple>
-#include <type_traits>
 
+#include "skep/moe/server/optimizer_state.hpp"
 #include "skep/moe/tensor/torch.hpp"
 
 #if defined(__SSE2__)
@@ -94,32 +90,8 @@ class FusedAdam : public torch::optim::Adam {
     return tensor.is_cpu() && !tensor.is_sparse() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous();
   }
 
-  /// The key of a parameter's state: in LibTorch 1.13 a text, later the pointer itself.
-  template <class Key>
-  [[nodiscard]] static Key key_of(const Tensor& parameter) {
-    if constexpr (std::is_pointer_v<Key>) {
-      return parameter.unsafeGetTensorImpl();
-    } else {
-      char text[32];
-      std::snprintf(text, sizeof text, "%p", static_cast<const void*>(parameter.unsafeGetTensorImpl()));
-      return text;
-    }
-  }
-  [[nodiscard]] torch::optim::AdamParamState& state_of(const Tensor& parameter) {
-    using Key = typename std::remove_cvref_t<decltype(state())>::key_type;
-    auto* slot = &state()[key_of<Key>(parameter)];
-    if (!*slot) {
-      auto fresh = std::make_unique<torch::optim::AdamParamState>();
-      fresh->step(0);
-      fresh->exp_avg(at::zeros_like(parameter));
-      fresh->exp_avg_sq(at::zeros_like(parameter));
-      *slot = std::move(fresh);
-    }
-    return static_cast<torch::optim::AdamParamState&>(**slot);
-  }
-
   void step_one(Tensor& parameter, const torch::optim::AdamOptions& options) {
-    auto& state = state_of(parameter);
+    auto& state = detail::adam_state(*this, parameter);
     state.step(state.step() + 1);
     const auto [beta1, beta2] = options.betas();
     const auto t = static_cast<double>(state.step());

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <set>
 #include <span>
 #include <sstream>
@@ -20,7 +20,6 @@
 
 #include "skep/core/error.hpp"
 #include "skep/moe/server/expert_state.hpp"
-#include "skep/moe/tensor/schema.hpp"
 #include "skep/moe/tensor/torch.hpp"
 
 namespace skep::inline v0::moe {
@@ -46,6 +45,19 @@ template <class Key = OptimizerStateMap::key_type>
     std::snprintf(text, sizeof text, "%p", static_cast<const void*>(parameter.unsafeGetTensorImpl()));
     return text;
   }
+}
+
+/// The state of a parameter in Adam or what derives from it, made where there is none.
+[[nodiscard]] inline torch::optim::AdamParamState& adam_state(torch::optim::Adam& optimizer, const Tensor& parameter) {
+  auto& slot = optimizer.state()[state_key(parameter)];
+  if (!slot) {
+    auto fresh = std::make_unique<torch::optim::AdamParamState>();
+    fresh->step(0);
+    fresh->exp_avg(at::zeros_like(parameter));
+    fresh->exp_avg_sq(at::zeros_like(parameter));
+    slot = std::move(fresh);
+  }
+  return static_cast<torch::optim::AdamParamState&>(*slot);
 }
 
 /// A copy on the CPU that shares nothing.
