@@ -33,3 +33,17 @@ TEST_CASE("D3 classes are named as Python names them") {
   CHECK(skep::moe::class_name_of(*Gated(2)) == "Gated");
   CHECK(skep::moe::class_name_of(*torch::nn::Linear(2, 2)) == "Linear");
 }
+
+TEST_CASE("C1.11 classes take more than the width: values by name, and a wrong one is a sentence") {
+  const skep::moe::ExpertOptions options{.hidden_dim = 4,
+                                         .extra = {{"heads", "8"}, {"rate", "0.25"}, {"causal", "true"}}};
+  CHECK(options.get("heads", 16) == 8);
+  CHECK(options.get("rate", 0.5) == 0.25);
+  CHECK(options.get("causal", false));
+  CHECK(options.get<std::string>("rate", "") == "0.25");
+  CHECK(options.get("layers", 3) == 3);
+  CHECK_THROWS_WITH_AS((void)options.get("rate", 1), "skep: the extra value rate = \"0.25\" is not a whole number",
+                       skep::Error);
+  CHECK_THROWS_WITH_AS((void)options.get("heads", true), "skep: the extra value heads = \"8\" is not true or false",
+                       skep::Error);
+}
