@@ -267,37 +267,3 @@ CO_TEST_CASE("A4.10 records move to newcomers of either kind, dictionaries whole
   REQUIRE(found.has_value());
   CHECK(found->find(2));
 }
-
-CO_TEST_CASE("a mixed swarm of three and three: everyone finds what anyone stored, also after deaths") {
-  Driver driver(co_await asio::this_coro::executor, "dht_driver.py");
-  std::vector<Node> ours;
-  std::vector<HivemindNode> theirs;
-  ours.push_back(co_await join({}));
-  for (int i = 0; i < 3; ++i) {
-    const auto peers = texts(ours.back().network());
-    theirs.push_back(co_await hivemind(driver, "h" + std::to_string(i), {{"initial_peers", peers}}));
-    if (i < 2) ours.push_back(co_await join(theirs.back().addresses));
-  }
-  const double later = ours[0].now().seconds + 600;
-  for (int i = 0; i < 3; ++i) {
-    const auto mine = co_await ours[static_cast<std::size_t>(i)].store("s" + std::to_string(i), i, {later});
-    CHECK(mine);
-    CHECK(mine.accepted == 5);
-    const json stored = co_await store(theirs[static_cast<std::size_t>(i)], "h" + std::to_string(i), i, later);
-    CHECK(stored == true);
-  }
-  co_await theirs[0]("stop");
-  ours[0].close();
-  ours[0].network().close();
-  for (const std::size_t reader : {1U, 2U}) {
-    for (int i = 0; i < 3; ++i) {
-      for (const std::string prefix : {"s", "h"}) {
-        const std::string key = prefix + std::to_string(i);
-        const auto found = co_await ours[reader].get(key);
-        CHECK_MESSAGE(found.has_value(), key);
-        const json seen = co_await get(theirs[reader], key);
-        CHECK_MESSAGE(seen == json({{"value", hex(i)}, {"expiration", later}}), key);
-      }
-    }
-  }
-}
