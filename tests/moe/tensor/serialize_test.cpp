@@ -53,7 +53,7 @@ TEST_CASE("Tensor messages of every element type have Hivemind's bytes with NONE
   std::size_t seen = 0;
   for (const auto& item : moe_vector("tensors").at("cases")) {
     const auto compression = *compression_of_name(item.at("compression").get<std::string>());
-    if (!supported(compression)) continue;
+    if (compression != Compression::none && compression != Compression::float16) continue;
     const auto dtype = item.at("dtype").get<std::string>();
     CAPTURE(dtype);
     auto tensor = skep::test::tensor_of_json(item.at("source"));

@@ -37,9 +37,7 @@ template <class Describe>
 }
 
 inline void set_compression(BatchTensorDescriptor& to, Compression compression) {
-  const bool takes_it =
-      at::isFloatingType(*to.dtype) && !(compression == Compression::float16 && *to.dtype == at::kBFloat16);
-  if (takes_it) to.compression = compression;
+  if (takes(compression, *to.dtype)) to.compression = compression;
 }
 /// The schema of an input from one sample of it.
 [[nodiscard]] inline SchemaTree schema_of_sample(const TensorTree& sample, Compression compression) {

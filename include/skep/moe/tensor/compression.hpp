@@ -1,15 +1,18 @@
-// Tensor codecs: element types and codecs by their wire names, a tensor to the bytes of its buffer and back.
+// Compression: codecs and element types by their wire names, which go together, and how many bytes they make.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <numeric>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "skep/core/result.hpp"
+#include "skep/moe/tensor/codecs/blockwise.hpp"
 #include "skep/moe/tensor/error.hpp"
 #include "skep/moe/tensor/torch.hpp"
 
@@ -58,19 +61,6 @@ inline constexpr std::array<std::pair<at::ScalarType, std::string_view>, 12> dty
   if (number >= detail::compression_names.size()) return tensor_errc::unknown_compression;
   return static_cast<Compression>(number);
 }
-/// Whether this build can write and read the codec, and if not, the error that names it.
-[[nodiscard]] inline Result<void> supported(Compression codec) noexcept {
-  switch (codec) {
-    case Compression::none:
-    case Compression::float16: return {};
-    case Compression::meanstd_16bit: return tensor_errc::no_meanstd_16bit;
-    case Compression::quantile_8bit: return tensor_errc::no_quantile_8bit;
-    case Compression::uniform_8bit: return tensor_errc::no_uniform_8bit;
-    case Compression::blockwise_8bit: return tensor_errc::no_blockwise_8bit;
-  }
-  return tensor_errc::unknown_compression;
-}
-
 /// The wire name of an element type ("float32"); empty for types that do not travel.
 [[nodiscard]] inline std::string_view name_of(at::ScalarType dtype) noexcept {
   for (const auto& [type, name] : detail::dtype_names) {
@@ -83,6 +73,16 @@ inline constexpr std::array<std::pair<at::ScalarType, std::string_view>, 12> dty
     if (known == name) return type;
   }
   return tensor_errc::unknown_dtype;
+}
+
+/// Whether a codec takes an element type: NONE takes all, the others floating-point numbers, but those of 16 bits not
+/// bfloat16, whose range they do not have. @return not_floating, not_for_bfloat16
+[[nodiscard]] inline Result<void> takes(Compression codec, at::ScalarType dtype) noexcept {
+  if (codec == Compression::none) return {};
+  if (!at::isFloatingType(dtype)) return tensor_errc::not_floating;
+  const bool is_16bit = codec == Compression::float16 || codec == Compression::meanstd_16bit;
+  if (is_16bit && dtype == at::kBFloat16) return tensor_errc::not_for_bfloat16;
+  return {};
 }
 
 /// What a tensor's message says about it besides its bytes (Hivemind's runtime.proto, Tensor).
@@ -101,72 +101,41 @@ struct TensorHeader {
     }
     return count;
   }
+  /// How many rows of the last dimension there are; nullopt without dimensions. `numel()` must have a value.
+  [[nodiscard]] std::optional<std::int64_t> rows() const noexcept {
+    if (size.empty()) return {};
+    return std::accumulate(size.begin(), size.end() - 1, std::int64_t{1}, std::multiplies<>());
+  }
 };
+
+/// The 8-bit codecs have codebooks of so many float32 values, no fewer and no more.
+inline constexpr std::size_t codebook_size = 256;
 
 /// How many bytes the buffer of a whole tensor has. bfloat16 travels as float32 from Hivemind's default setting and as
 /// two bytes otherwise: `legacy_bfloat16` says which is meant.
+/// @return limit_exceeded, or what `takes` says, or not_for_scalars for MEANSTD_16BIT without a dimension
 [[nodiscard]] inline Result<std::size_t> buffer_size(const TensorHeader& header, bool legacy_bfloat16 = true) noexcept {
   const auto count = header.numel();
   if (!count) return errc::limit_exceeded;
-  if (const auto can = supported(header.compression); !can) return can.error();
+  if (const auto can = takes(header.compression, header.dtype); !can) return can.error();
   const auto elements = static_cast<std::size_t>(*count);
-  if (header.compression == Compression::float16) return elements * 2;
-  if (header.dtype == at::kBFloat16) return elements * (legacy_bfloat16 ? 4 : 2);
-  return elements * at::elementSize(header.dtype);
-}
-
-/// The buffer of a tensor: a contiguous tensor on the CPU whose storage holds exactly the bytes to send. It shares the
-/// storage of `tensor` where nothing needs to be converted. Thread: any; not differentiable.
-/// @return not_floating or not_for_bfloat16 when the codec does not take the element type, unknown_dtype, no_...
-[[nodiscard]] inline Result<Tensor> encode(const Tensor& tensor, Compression codec) {
-  if (const auto can = supported(codec); !can) return can.error();
-  if (name_of(tensor.scalar_type()).empty()) return tensor_errc::unknown_dtype;
-  const at::NoGradGuard no_grad;
-  Tensor values = tensor.is_cpu() ? tensor : tensor.cpu();
-  if (codec == Compression::float16) {
-    if (!values.is_floating_point()) return tensor_errc::not_floating;
-    if (values.scalar_type() == at::kBFloat16) return tensor_errc::not_for_bfloat16;
-    constexpr double largest = 65504;
-    if (values.scalar_type() != at::kHalf) values = values.clamp(-largest, largest).to(at::kHalf);
-  } else if (values.scalar_type() == at::kBFloat16) {
-    values = values.to(at::kFloat);
+  constexpr std::size_t codebook = sizeof(std::int64_t) + codebook_size * sizeof(float);
+  switch (header.compression) {
+    case Compression::none:
+      if (header.dtype == at::kBFloat16) return elements * (legacy_bfloat16 ? 4 : 2);
+      return elements * at::elementSize(header.dtype);
+    case Compression::float16: return elements * 2;
+    case Compression::meanstd_16bit: {
+      const auto rows = header.rows();
+      if (!rows) return tensor_errc::not_for_scalars;
+      return elements * 2 + static_cast<std::size_t>(*rows) * 2 * sizeof(float);
+    }
+    case Compression::quantile_8bit:
+    case Compression::uniform_8bit: return codebook + elements;
+    case Compression::blockwise_8bit:
+      return sizeof(std::int64_t) + codecs::blocks_of(elements) * sizeof(float) + codebook + elements;
   }
-  if (!values.is_contiguous()) values = values.contiguous();
-  return values;
-}
-
-/// The tensor that a whole buffer stands for; shares the buffer's storage where nothing needs to be converted.
-/// @param buffer  uint8, one dimension, as long as the message's bytes, with LibTorch's alignment of 64
-[[nodiscard]] inline Result<Tensor> decode(const TensorHeader& header, const Tensor& buffer) {
-  const auto bytes = static_cast<std::size_t>(buffer.numel());
-  const auto expected = buffer_size(header);
-  if (!expected) return expected.error();
-  const bool is_float = at::isFloatingType(header.dtype);
-  const bool short_bfloat16 =
-      header.dtype == at::kBFloat16 && header.compression == Compression::none && bytes * 2 == *expected;
-  if (bytes != *expected && !short_bfloat16) return tensor_errc::wrong_size;
-  if (header.requires_grad && !is_float && !at::isComplexType(header.dtype)) return tensor_errc::not_floating;
-
-  const at::NoGradGuard no_grad;
-  at::ScalarType stored = header.dtype;
-  if (header.compression == Compression::float16) {
-    if (!is_float) return tensor_errc::not_floating;
-    if (header.dtype == at::kBFloat16) return tensor_errc::not_for_bfloat16;
-    stored = at::kHalf;
-  } else if (header.dtype == at::kBFloat16 && !short_bfloat16) {
-    stored = at::kFloat;
-  }
-  Tensor tensor;
-  if (bytes == 0) {
-    tensor = at::empty(header.size, stored);
-  } else if (stored == at::kBool) {
-    tensor = buffer.ne(0).view(header.size);  // a byte above 1 is no bool
-  } else {
-    tensor = buffer.view(stored).view(header.size);
-  }
-  if (stored != header.dtype) tensor = tensor.to(header.dtype);
-  if (header.requires_grad) tensor.requires_grad_();
-  return tensor;
+  return tensor_errc::unknown_compression;
 }
 
 }  // namespace skep::inline v0::moe

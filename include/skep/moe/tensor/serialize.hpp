@@ -15,7 +15,7 @@
 #include "skep/codec/protobuf.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
-#include "skep/moe/tensor/compression.hpp"
+#include "skep/moe/tensor/codec.hpp"
 #include "skep/p2p/payload.hpp"
 
 namespace skep::inline v0::moe {

@@ -17,7 +17,7 @@
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/result.hpp"
-#include "skep/moe/tensor/compression.hpp"
+#include "skep/moe/tensor/codec.hpp"
 #include "skep/moe/tensor/tensor_message_parser.hpp"
 
 namespace skep::inline v0::moe {
@@ -25,7 +25,7 @@ namespace skep::inline v0::moe {
 /// What bounds a message before anything is allocated for it.
 struct TensorLimits {
   std::size_t message = 8 * 1024 * 1024;  ///< bytes of one message; a stream has many
-  std::size_t total = 256 * 1024 * 1024;  ///< bytes of all buffers together, over all messages of a stream
+  std::size_t total = 256 * 1024 * 1024;  ///< bytes of all tensors over all messages, each as it comes or decoded
   std::size_t tensors = 256;              ///< tensors in one request or response
   std::size_t metadata = 64 * 1024;       ///< bytes of everything else: uid, metadata, unknown fields
 };
@@ -191,6 +191,8 @@ class TensorAssembly {
     } else if (capacity > *expected) {
       arrival.storage = arrival.storage.narrow(0, 0, static_cast<std::int64_t>(*expected));
     }
+    const auto decoded = static_cast<std::size_t>(*header.numel()) * at::elementSize(header.dtype);
+    if (decoded > *expected && !reserve(decoded - *expected)) return;
     arrival.expected = *expected;
     arrival.header = std::move(header);
     arrival.described = true;
@@ -227,7 +229,7 @@ class TensorAssembly {
           const auto compression = compression_of_number(field.get_uint64());
           if (!compression) return compression.error();
           header.compression = *compression;
-          return supported(header.compression);
+          return {};
         }
         case codec::varint_field(6): header.chunks = static_cast<std::uint32_t>(field.get_uint64()); return {};
         default: field.skip(); return {};
