@@ -106,3 +106,24 @@ TEST_CASE("a codec that the element type does not take is named with the tensor"
     CHECK(std::string(e.what()).starts_with("skep: tensor 1 cannot be sent: "));
   }
 }
+
+TEST_CASE("E-7: with every codec a stream is the same tensor however it is chunked") {
+  const auto x = torch::arange(9000, at::kFloat).reshape({3, 3000}).sin();
+  for (int codec = 0; codec < 6; ++codec) {
+    const std::vector codecs(1, static_cast<Compression>(codec));
+    CAPTURE(name_of(codecs[0]));
+    skep::moe::TensorSink whole;
+    skep::test::feed(whole, tensor_message("a.0", std::vector{x}, codecs).flatten());
+    const auto expected = whole.take();
+    REQUIRE(expected);
+    for (const std::size_t chunk : {5U, 1000U, 65536U}) {
+      skep::moe::TensorSink sink;
+      for (auto& message : tensor_stream("a.0", std::vector{x}, codecs, chunk)) {
+        skep::test::feed(sink, std::move(message).flatten());
+      }
+      const auto back = sink.take();
+      REQUIRE(back);
+      CHECK(at::equal((*back)[0], (*expected)[0]));
+    }
+  }
+}

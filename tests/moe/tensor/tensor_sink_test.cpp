@@ -235,6 +235,14 @@ TEST_CASE("limits hold before anything is allocated") {
     feed(sink, stream({}, {torch::ones({300})}, 64)[0]);
     CHECK(sink.refusal() == "its tensors are larger than the limit of 1000 bytes");
   }
+  SUBCASE("what a small buffer decodes to") {
+    const Bytes small = message({}, {torch::ones({1000}, at::kDouble)}, {Compression::uniform_8bit});
+    CHECK(small.size() < 2200);
+    CHECK(refusal_of(small, {.total = 7999}) == "its tensors are larger than the limit of 7999 bytes");
+    TensorSink sink({.total = 8000});
+    feed(sink, small);
+    CHECK(sink.take());
+  }
   SUBCASE("the number of tensors") { CHECK(refusal_of(two, {.tensors = 1}) == "more than 1 tensors in one message"); }
   SUBCASE("the small fields") {
     Bytes bytes;
