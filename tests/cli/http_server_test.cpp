@@ -1,54 +1,19 @@
 #include "skep/cli/http_server.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <atomic>
 #include <memory>
 #include <string>
-#include <vector>
+
+#include "cli/http_client.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
 using namespace skep;
 using cli::HttpServer;
+using skep::test::Client;
 
 namespace {
 
 const auto loopback = p2p::Multiaddr::parse("/ip4/127.0.0.1/tcp/0");
-
-/// A client that blocks, for at most 20 s.
-struct Client {
-  explicit Client(const HttpServer& server) : descriptor(::socket(AF_INET, SOCK_STREAM, 0)) {
-    const timeval limit{20, 0};
-    ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    const std::string url = server.url();
-    const auto port = url.substr(url.rfind(':') + 1);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(port)));
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(::connect(descriptor, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
-  }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-  ~Client() { ::close(descriptor); }
-
-  void send(const std::string& text) const { (void)::send(descriptor, text.data(), text.size(), MSG_NOSIGNAL); }
-  /// All that comes until the server closes.
-  [[nodiscard]] std::string rest() const {
-    std::string text;
-    char buffer[4096];
-    for (ssize_t n = 0; (n = ::recv(descriptor, buffer, sizeof buffer, 0)) > 0;) {
-      text.append(buffer, static_cast<std::size_t>(n));
-    }
-    return text;
-  }
-
-  int descriptor;
-};
 
 dht::DHT a_dht() { return dht::DHT({.host_maddrs = {"/ip4/127.0.0.1/tcp/0"}}); }
 
@@ -60,14 +25,14 @@ TEST_CASE("the page is served over a socket, anew for every request") {
   CHECK(server.url().starts_with("http://127.0.0.1:"));
   CHECK(server.url().ends_with("/metrics"));
   for (const char* body : {"1", "2"}) {
-    const Client client(server);
+    const Client client(server.url());
     client.send("GET /metr");
     client.send("ics HTTP/1.1\r\nHost: x\r\n\r\n");
     const auto answer = client.rest();
     CHECK(answer.starts_with("HTTP/1.1 200 OK\r\n"));
     CHECK(answer.ends_with(std::string("\r\n\r\n") + body));
   }
-  const Client large(server);
+  const Client large(server.url());
   large.send(std::string(100'000, 'x'));
   CHECK(large.rest().starts_with("HTTP/1.1 431 "));
 }
@@ -75,16 +40,16 @@ TEST_CASE("the page is served over a socket, anew for every request") {
 TEST_CASE("a silent client is closed at its deadline, one too many at once; the others are served") {
   const HttpServer server(a_dht(), loopback, {"/metrics", "text/plain", [] { return std::string("text"); }},
                           {.connections = 2, .deadline = 300ms});
-  const Client silent(server);
-  const Client slow(server);
+  const Client silent(server.url());
+  const Client slow(server.url());
   slow.send("GET");
-  const Client third(server);
+  const Client third(server.url());
   CHECK(third.rest().empty());
   CHECK(silent.rest().empty());
   CHECK(slow.rest().empty());
   std::string answer;
   for (int i = 0; i < 100 && answer.empty(); ++i) {  // the places of those who left become free a moment later
-    const Client client(server);
+    const Client client(server.url());
     client.send("GET /metrics HTTP/1.1\r\n\r\n");
     answer = client.rest();
   }
@@ -101,7 +66,7 @@ TEST_CASE("a port in use says so; the end waits for nobody") {
                            .c_str(),
                        Error);
   auto other = std::make_unique<HttpServer>(dht, loopback, cli::HttpPage{"/metrics", "text/plain", {}});
-  const Client silent(*other);
+  const Client silent(other->url());
   other.reset();
   CHECK(silent.rest().empty());
   dht.shutdown();

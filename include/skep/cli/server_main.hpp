@@ -111,11 +111,11 @@ template <class... Experts>
     info(invitation(addresses));
     info(reach(addresses));
     Server server(dht, options);
+    info("Computing with " + std::to_string(options.threads) + (options.threads == 1 ? " thread" : " threads"));
     server.start();
     auto metrics = detail::serve_metrics(dht, server, flags.metrics);
     signals.started();
-    info("Started, computing with " + std::to_string(options.threads) +
-         (options.threads == 1 ? " thread" : " threads"));
+    info("Started");
     detail::report_until_signal(server, signals, flags.stats_report_interval);
     server.shutdown();
     metrics.reset();

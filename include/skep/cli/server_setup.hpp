@@ -2,17 +2,21 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include "skep/cli/dht_main.hpp"
 #include "skep/cli/processes.hpp"
+#include "skep/cli/sample_shape.hpp"
 #include "skep/cli/server_flags.hpp"
 #include "skep/core/error.hpp"
+#include "skep/moe/server/backend_options.hpp"
 #include "skep/moe/server/learning_rate.hpp"
 #include "skep/moe/server/optimizers.hpp"
 #include "skep/moe/server/server_options.hpp"
+#include "skep/moe/server/torchscript_backend.hpp"
 #include "skep/moe/tensor/compression.hpp"
 #include "skep/moe/tensor/torch.hpp"
 
@@ -31,12 +35,27 @@ namespace detail {
   return static_cast<int>(fair_share(std::thread::hardware_concurrency(), processes_of_this_program()));
 }
 
+[[nodiscard]] inline moe::TorchScriptOptions torchscript(const ServerFlags& flags) {
+  moe::TorchScriptOptions script{.file = flags.torchscript, .trained = flags.optimizer != "none"};
+  for (const std::string& text : flags.torchscript_inputs) {
+    const SampleShape shape = *sample_shape(text);
+    script.sample.emplace_back(at::zeros(shape.size, *moe::dtype_of_name(shape.dtype)));
+  }
+  return script;
+}
+
 [[nodiscard]] inline moe::ExpertGroup expert_group(const ServerFlags& flags) {
   moe::ExpertGroup group{.expert_cls = flags.expert_cls,
                          .expert_uids = flags.expert_uids,
                          .num_experts = static_cast<std::size_t>(flags.num_experts.value_or(0)),
                          .expert_pattern = flags.expert_pattern,
                          .expert = {.hidden_dim = flags.hidden_dim}};
+  if (!flags.torchscript.empty()) {
+    group.expert_cls.clear();
+    group.make = [script = torchscript(flags)](const std::string& uid, const moe::BackendOptions& options) {
+      return std::make_shared<moe::TorchScriptBackend>(uid, script, options);
+    };
+  }
   for (const std::string& option : flags.expert_options) {
     const auto equals = option.find('=');
     group.expert.extra[option.substr(0, equals)] = option.substr(equals + 1);

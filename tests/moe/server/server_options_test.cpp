@@ -33,6 +33,9 @@ TEST_CASE("C1.6 what does not fit together is one sentence") {
         "skep: expert_pattern goes with num_experts, not with expert_uids");
   CHECK(refusal({.experts = {{.num_experts = 1, .expert = {.hidden_dim = 0}}}}) ==
         "skep: hidden_dim must be at least 1");
+  CHECK(refusal({.experts = {{.expert_cls = "ffn", .num_experts = 1, .make = [](const auto&, const auto&) {
+                                return std::shared_ptr<skep::moe::ExpertBackend>();
+                              }}}}) == "skep: give either expert_cls or make, but not both");
   CHECK(refusal({.experts = {{.num_experts = 1}}, .update_period = 0s}) ==
         "skep: update_period must be longer than nothing");
   CHECK(refusal({.experts = {{.num_experts = 1}}, .expiration = 30s}).starts_with("skep: expiration must be longer"));

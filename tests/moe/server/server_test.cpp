@@ -41,7 +41,11 @@ std::vector<std::optional<ExpertInfo>> find(DHT& dht, std::vector<std::string> u
 
 TEST_CASE("C1.1 a server hosts experts of several classes, is found through the DHT and answers") {
   DHT dht = local_dht();
-  Server<Nop, Gated> server(dht, {.experts = {{.expert_cls = "nop", .expert_uids = {"nop.0", "nop.5.7"}, .expert = {4}},
+  const auto made = [](const std::string& uid, const BackendOptions& options) {
+    return std::make_shared<ModuleBackend<Nop>>(uid, options);
+  };
+  Server<Nop, Gated> server(dht, {.experts = {{.expert_cls = "nop", .expert_uids = {"nop.0"}, .expert = {4}},
+                                              {.expert_uids = {"nop.5.7"}, .expert = {4}, .make = made},
                                               {.expert_cls = "gated", .num_experts = 2, .expert = {8}}}});
   CHECK(server.uids() == std::vector<std::string>{"expert.0", "expert.1", "nop.0", "nop.5.7"});
   CHECK(Server<Nop, Gated>::class_names() == std::vector<std::string>{"nop", "gated"});

@@ -71,10 +71,11 @@ class Server {
   Server(dht::DHT dht, ServerOptions options)
       : dht_(std::move(dht)), options_(std::move(options)), runtime_({.threads = options_.threads}) {
     check(options_);
-    for (const ExpertGroup& group : options_.experts) (void)class_index(group);
+    for (ExpertGroup& group : options_.experts) {
+      if (!group.make) group.make = factories[class_index(group)];
+    }
     for (const ExpertGroup& group : options_.experts) {
-      const std::size_t which = class_index(group);
-      for (const std::string& uid : choose_uids(group)) add(which, uid, group.expert);
+      for (const std::string& uid : choose_uids(group)) add(group, uid);
     }
     traffic_ = std::make_shared<ServerTraffic>(uids());
   }
@@ -109,6 +110,9 @@ class Server {
     for (const auto& [uid, expert] : experts_) {
       log(LogLevel::info, "server",
           uid + ": " + expert->class_name() + ", " + std::to_string(expert->parameter_count()) + " parameters");
+    }
+    for (const auto& [uid, expert] : experts_) {
+      for (const ExpertPool& pool : expert->get_pools()) log(LogLevel::info, "server", pool.name() + " starting");
     }
     runtime_.start();
     try {
@@ -177,6 +181,14 @@ class Server {
  private:
   enum class Phase { fresh, starting, running, stopping, stopped };
 
+  template <class M>
+  [[nodiscard]] static std::shared_ptr<ExpertBackend> make_expert(const std::string& uid,
+                                                                  const BackendOptions& options) {
+    return std::make_shared<ModuleBackend<M>>(uid, options);
+  }
+  using Factory = std::shared_ptr<ExpertBackend> (*)(const std::string&, const BackendOptions&);
+  static constexpr std::array<Factory, sizeof...(Experts)> factories{&make_expert<Experts>...};
+
   [[nodiscard]] static std::size_t class_index(const ExpertGroup& group) {
     if (group.expert_cls.empty()) return 0;
     const auto found = std::ranges::find(names, group.expert_cls);
@@ -221,24 +233,18 @@ class Server {
     return free;
   }
 
-  void add(std::size_t which, const std::string& uid, const ExpertOptions& expert) {
+  void add(const ExpertGroup& group, const std::string& uid) {
     if (experts_.contains(uid)) throw Error(errc::invalid_argument, "expert " + uid + " is listed twice");
-    const BackendOptions backend{.expert = expert,
-                                 .optimizer = options_.optimizer,
-                                 .schedule = options_.schedule,
-                                 .clip_grad_norm = options_.clip_grad_norm,
-                                 .accumulate_samples = options_.accumulate_samples,
-                                 .max_batch_size = options_.max_batch_size,
-                                 .min_batch_size = options_.min_batch_size,
-                                 .batch_timeout = options_.batch_timeout,
-                                 .compression = options_.compression,
-                                 .scheduler = runtime_.scheduler()};
-    using Make = std::shared_ptr<ExpertBackend> (*)(const std::string&, const BackendOptions&);
-    static constexpr std::array<Make, sizeof...(Experts)> make{
-        [](const std::string& name, const BackendOptions& options) -> std::shared_ptr<ExpertBackend> {
-          return std::make_shared<ModuleBackend<Experts>>(name, options);
-        }...};
-    experts_.emplace(uid, make[which](uid, backend));
+    experts_.emplace(uid, group.make(uid, {.expert = group.expert,
+                                           .optimizer = options_.optimizer,
+                                           .schedule = options_.schedule,
+                                           .clip_grad_norm = options_.clip_grad_norm,
+                                           .accumulate_samples = options_.accumulate_samples,
+                                           .max_batch_size = options_.max_batch_size,
+                                           .min_batch_size = options_.min_batch_size,
+                                           .batch_timeout = options_.batch_timeout,
+                                           .compression = options_.compression,
+                                           .scheduler = runtime_.scheduler()}));
   }
 
   void stop() {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +12,9 @@
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
 #include "skep/moe/declare.hpp"
+#include "skep/moe/server/backend_options.hpp"
 #include "skep/moe/server/expert.hpp"
+#include "skep/moe/server/expert_backend.hpp"
 #include "skep/moe/server/handler_state.hpp"
 #include "skep/moe/server/learning_rate.hpp"
 #include "skep/moe/server/optimizers.hpp"
@@ -19,6 +23,9 @@
 
 namespace skep::inline v0::moe {
 
+/// Makes one expert, as a class of the server does; for what is only known at run time.
+using ExpertFactory = std::function<std::shared_ptr<ExpertBackend>(const std::string& uid, const BackendOptions&)>;
+
 /// Experts of one class: these uids, or so many free ones.
 struct ExpertGroup {
   std::string expert_cls = {};                ///< the `Expert<M>::name`; empty: the server's first class
@@ -26,6 +33,12 @@ struct ExpertGroup {
   std::size_t num_experts = 0;                ///< or so many that nobody serves yet
   std::string expert_pattern = {};            ///< drawn from it ("ffn.[0:4].[0:4]"); empty: "expert.0", "expert.1", ...
   ExpertOptions expert = {};
+  /// Instead of a class, such as a TorchScript file:
+  ///
+  ///     .make = [](const auto& uid, const auto& options) {
+  ///       return std::make_shared<TorchScriptBackend>(uid, TorchScriptOptions{.file = "block.pt"}, options);
+  ///     }
+  ExpertFactory make = {};
 };
 
 /// Options of a Server; the defaults are Hivemind's.
@@ -66,6 +79,7 @@ inline void check(const ServerOptions& options) {
     if (!group.expert_uids.empty() && !group.expert_pattern.empty()) {
       refuse("expert_pattern goes with num_experts, not with expert_uids");
     }
+    if (group.make && !group.expert_cls.empty()) refuse("give either expert_cls or make, but not both");
     if (group.expert.hidden_dim < 1) refuse("hidden_dim must be at least 1");
     for (const std::string& uid : group.expert_uids) {
       if (!is_valid_uid(uid)) throw detail::invalid_uid(uid);
