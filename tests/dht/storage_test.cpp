@@ -123,6 +123,52 @@ TEST_CASE("bytes are bounded, of one record and in all") {
   CHECK(d.store_subkey(key, {0xa1, 'c'}, {Bytes(400), {20}}, {11}) ==
         StoreOutcome::accepted);  // a is over: it gives way
   CHECK(d.find(key, {11})->dictionary()->items().size() == 2);
+  CHECK(d.bytes() < 1000);
+  CHECK(d.store_subkey(key, a, {Bytes(10), {40}}, {11}) == StoreOutcome::accepted);
+  CHECK(d.store_subkey(key, {0xa1, 'd'}, {Bytes(400), {50}}, {39}) == StoreOutcome::accepted);
+  CHECK(d.store_subkey(key, a, {Bytes(500), {60}}, {41}) == StoreOutcome::too_large);
+  CHECK(d.store_subkey(key, a, {Bytes(200), {60}}, {41}) ==
+        StoreOutcome::accepted);  // in the stead of one that is over
+  CHECK_FALSE(d.find(key, {60}));
+  CHECK(d.bytes() == 0);
+}
+
+TEST_CASE("A3.30 a full cache lets the record go that expires first, not the one read least recently") {
+  Storage cache(StorageLimits{.records = 2});
+  CHECK(cache.store(dht::key_id(1), item(1, 10), {0}) == StoreOutcome::accepted);
+  CHECK(cache.store(dht::key_id(2), item(1, 20), {0}) == StoreOutcome::accepted);
+  CHECK(cache.store(dht::key_id(1), item(1, 30), {0}) == StoreOutcome::accepted);
+  CHECK(cache.find(dht::key_id(2), {0}));
+  CHECK(cache.store(dht::key_id(3), item(1, 25), {0}) == StoreOutcome::accepted);
+  CHECK_FALSE(cache.find(dht::key_id(2), {0}));
+  CHECK(cache.find(dht::key_id(1), {0}));
+}
+
+TEST_CASE("H-37: a peer has a share of items and bytes; when it is used up others can still store") {
+  const auto by = [](std::uint64_t source, std::size_t bytes, double expiration) {
+    return Item{Bytes(bytes), {expiration}, source};
+  };
+  Storage s(StorageLimits{.peer_items = 3, .peer_bytes = 2000});
+  for (int i = 0; i < 2; ++i) CHECK(s.store(dht::key_id(i), by(7, 1, 100), {0}) == StoreOutcome::accepted);
+  CHECK(s.store_subkey(key, a, by(7, 1, 100), {0}) == StoreOutcome::accepted);
+  CHECK(s.items_of(7) == 3);
+  CHECK(s.store(dht::key_id(8), by(7, 1, 100), {0}) == StoreOutcome::over_share);
+  CHECK(s.store_subkey(key, b, by(7, 1, 100), {0}) == StoreOutcome::over_share);
+  CHECK(s.size() == 3);
+  CHECK(s.store(dht::key_id(0), by(7, 1, 110), {0}) == StoreOutcome::accepted);  // its own again
+  CHECK(s.store_subkey(key, a, by(7, 1, 110), {0}) == StoreOutcome::accepted);
+  CHECK(s.store(dht::key_id(8), by(9, 1, 100), {0}) == StoreOutcome::accepted);
+  CHECK(s.store_subkey(key, b, by(9, 1, 100), {0}) == StoreOutcome::accepted);
+  CHECK(s.store(dht::key_id(1), by(9, 1, 120), {0}) == StoreOutcome::accepted);  // takes over, so 7 has room
+  CHECK(s.items_of(7) == 2);
+  CHECK(s.store(dht::key_id(2), by(7, 1, 100), {0}) == StoreOutcome::accepted);
+  CHECK(s.store(dht::key_id(3), by(0, 1, 100), {0}) == StoreOutcome::accepted);  // this node has no share
+  CHECK_FALSE(s.find(key, {200}));
+  CHECK(s.items_of(7) == 0);
+  CHECK(s.items_of(9) == 0);
+  CHECK(s.store(key, by(5, 1700, 300), {200}) == StoreOutcome::accepted);
+  CHECK(s.store(dht::key_id(1), by(5, 1700, 300), {200}) == StoreOutcome::over_share);
+  CHECK(s.store(key, by(5, 1800, 310), {200}) == StoreOutcome::accepted);
 }
 
 TEST_CASE("against a plain map: the same content after thousands of random stores") {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <utility>
@@ -20,8 +21,12 @@ namespace skep::inline v0::dht {
 struct Item {
   Bytes value;
   WallTime expiration;
+  std::uint64_t source = 0;  ///< whose share of a storage it counts towards: a hash of the peer, 0 for this node itself
 
-  friend bool operator==(const Item&, const Item&) = default;
+  /// Where it comes from makes no difference.
+  friend bool operator==(const Item& a, const Item& b) noexcept {
+    return a.value == b.value && a.expiration == b.expiration;
+  }
 };
 
 struct BytesLess {
@@ -90,7 +95,8 @@ class Dictionary {
   }
 
   /// @return errc::malformed, errc::truncated, errc::limit_exceeded (a subkey nested too deeply)
-  [[nodiscard]] static Result<Dictionary> decode(BytesView bytes) {
+  /// @param source  of its items
+  [[nodiscard]] static Result<Dictionary> decode(BytesView bytes, std::uint64_t source = 0) {
     using codec::msgpack::Kind;
     codec::msgpack::Reader outer(bytes);
     const auto extension = outer.expect(Kind::extension);
@@ -118,7 +124,7 @@ class Dictionary {
       const auto expiration = real(reader);
       if (!expiration) return expiration.error();
       if (!std::isfinite(*expiration)) return errc::malformed;
-      out.store(*std::move(subkey), {to_bytes(value->bytes), {*expiration}});
+      out.store(*std::move(subkey), {to_bytes(value->bytes), {*expiration}, source});
     }
     if (!reader.at_end()) return errc::malformed;
     return out;

@@ -1,11 +1,14 @@
-// Storage: the records that a node keeps, bounded in number, bytes and lifetime.
+// Storage: the records that a node keeps, bounded in number, bytes and lifetime, in total and for each peer.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -14,24 +17,34 @@
 #include "skep/dht/dictionary.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/dht/record.hpp"
+#include "skep/p2p/peer_id.hpp"
 
 namespace skep::inline v0::dht {
 
-/// When full, the record that expires first leaves; a new one that would itself be the first is refused.
+/// When full, the record that expires first leaves; a new one that would itself be the first is refused. A peer whose
+/// share is used up is refused until something that it brought expires: nobody can drive out what others store.
 struct StorageLimits {
   std::size_t records = 100'000;
   std::size_t bytes = 256 * 1024 * 1024;             ///< of keys, values and bookkeeping
   std::size_t record_bytes = 1024 * 1024;            ///< of one record, a dictionary with all its items
   std::chrono::duration<double> lifetime = 24h * 7;  ///< an expiration further ahead is refused
+  std::size_t peer_items = 25'000;                   ///< of one peer: regular values, and items of dictionaries
+  std::size_t peer_bytes = 64 * 1024 * 1024;         ///< of these
 };
+
+/// Names a peer in `Item::source`. Two peers with one number would share a share.
+[[nodiscard]] inline std::uint64_t source_of(const p2p::PeerId& peer) noexcept {
+  return std::hash<p2p::PeerId>{}(peer) | 1;  // 0 is this node itself
+}
 
 enum class StoreOutcome {
   accepted,
-  older,      ///< what is there expires later or at the same moment
-  expired,    ///< it is over already
-  too_long,   ///< it would live too long, or for ever
-  too_large,  ///< the record would exceed `record_bytes`
-  full,       ///< no record leaves for one that expires before it
+  older,       ///< what is there expires later or at the same moment
+  expired,     ///< it is over already
+  too_long,    ///< it would live too long, or for ever
+  too_large,   ///< the record would exceed `record_bytes`
+  full,        ///< no record leaves for one that expires before it
+  over_share,  ///< the peer who brings it has used up its share
 };
 
 /// Records by key (behaviour of Hivemind's DHTLocalStorage). A store that is not accepted changes nothing. Reading and
@@ -47,8 +60,9 @@ class Storage {
     const auto place = records_.find(key);
     if (place != records_.end() && item.expiration <= place->second.record.expiration()) return StoreOutcome::older;
     const WallTime expiration = item.expiration;
+    const std::uint64_t source = item.source;
     const std::size_t bytes = record_overhead + item.value.size();
-    return put(place, key, Record(std::move(item)), bytes, expiration);
+    return put(place, key, Record(std::move(item)), bytes, expiration, source);
   }
 
   /// Keeps a value under a subkey, by the subkey's own expiration; the key becomes a dictionary unless a regular value
@@ -62,18 +76,26 @@ class Storage {
     if (!dictionary) {
       if (place != records_.end() && item.expiration <= place->second.record.expiration()) return StoreOutcome::older;
       const WallTime expiration = item.expiration;
+      const std::uint64_t source = item.source;
       const std::size_t bytes = record_overhead + item_bytes(subkey, item);
       Dictionary fresh;
       fresh.store(std::move(subkey), std::move(item));
-      return put(place, key, Record(std::move(fresh)), bytes, expiration);
+      return put(place, key, Record(std::move(fresh)), bytes, expiration, source);
     }
+    const std::size_t added = item_bytes(subkey, item);
+    if (place->second.bytes + added > limits_.record_bytes) drop_expired_items(place, now);
     const Item* const there = dictionary->find(subkey);
     if (there && item.expiration <= there->expiration) return StoreOutcome::older;
-    std::size_t after = place->second.bytes + item_bytes(subkey, item) - (there ? item_bytes(subkey, *there) : 0);
-    if (after > limits_.record_bytes) after -= drop_expired_items(place, now);
+    const std::size_t taken = there ? item_bytes(subkey, *there) : 0;
+    if (!has_share(item.source, added, there && there->source == item.source ? taken : 0)) {
+      return StoreOutcome::over_share;
+    }
+    const std::size_t after = place->second.bytes + added - taken;
     if (after > limits_.record_bytes) return StoreOutcome::too_large;
     const WallTime expiration = std::max(dictionary->latest(), item.expiration);
     if (!make_room(key, place->second.bytes, after, expiration)) return StoreOutcome::full;
+    if (there) give_back(there->source, taken);
+    charge(item.source, added);
     dictionary->store(std::move(subkey), std::move(item));
     account(place, after, expiration);
     return StoreOutcome::accepted;
@@ -110,6 +132,11 @@ class Storage {
 
   [[nodiscard]] std::size_t size() const noexcept { return records_.size(); }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  /// How many values and items of dictionaries a source has here.
+  [[nodiscard]] std::size_t items_of(std::uint64_t source) const {
+    const auto share = shares_.find(source);
+    return share == shares_.end() ? 0 : share->second.items;
+  }
 
  private:
   static constexpr std::size_t record_overhead = 160;  // key, tree nodes, the record itself
@@ -121,19 +148,24 @@ class Storage {
     WallTime indexed;  // under which expiration the index holds it
   };
   using Records = std::map<DHTID, Kept>;
+  struct Share {
+    std::size_t items = 0;
+    std::size_t bytes = 0;
+  };
 
   static std::size_t item_bytes(BytesView subkey, const Item& item) {
     return item_overhead + subkey.size() + item.value.size();
   }
-  /// @return how many bytes that gave back. The item that lives longest stays, so the expiration does not change.
-  std::size_t drop_expired_items(Records::iterator place, WallTime now) {
+  /// Nobody sees the difference. The item that lives longest stays, so the expiration does not change.
+  void drop_expired_items(Records::iterator place, WallTime now) {
     std::size_t bytes = 0;
     for (const auto& [subkey, item] : place->second.record.dictionary()->items()) {
-      if (item.expiration <= now) bytes += item_bytes(subkey, item);
+      if (item.expiration > now) continue;
+      bytes += item_bytes(subkey, item);
+      give_back(item.source, item_bytes(subkey, item));
     }
     place->second.record.dictionary()->drop_expired(now);
     account(place, place->second.bytes - bytes, place->second.indexed);
-    return bytes;
   }
 
   StoreOutcome check(WallTime expiration, WallTime now) const {
@@ -165,12 +197,45 @@ class Storage {
     return true;
   }
 
-  /// Sets a whole record, new or in the stead of what `place` holds.
-  StoreOutcome put(Records::iterator place, const DHTID& key, Record record, std::size_t bytes, WallTime expiration) {
+  [[nodiscard]] bool has_share(std::uint64_t source, std::size_t added, std::size_t taken) const {
+    if (source == 0) return true;
+    const auto place = shares_.find(source);
+    const Share share = place == shares_.end() ? Share{} : place->second;
+    return share.items + (taken == 0 ? 1 : 0) <= limits_.peer_items &&
+           share.bytes + added - taken <= limits_.peer_bytes;
+  }
+  void charge(std::uint64_t source, std::size_t bytes) {
+    if (source == 0) return;
+    Share& share = shares_[source];
+    ++share.items;
+    share.bytes += bytes;
+  }
+  void give_back(std::uint64_t source, std::size_t bytes) {
+    const auto place = shares_.find(source);
+    if (place == shares_.end()) return;
+    place->second.bytes -= bytes;
+    if (--place->second.items == 0) shares_.erase(place);
+  }
+  /// What each peer has in a record no longer counts towards its share.
+  void give_back(const Record& record) {
+    if (const Item* const item = record.value()) return give_back(item->source, record_overhead + item->value.size());
+    for (const auto& [subkey, item] : record.dictionary()->items()) give_back(item.source, item_bytes(subkey, item));
+  }
+
+  /// Sets a whole record, new or in the stead of what `place` holds; it has one item, of `source`.
+  StoreOutcome put(Records::iterator place, const DHTID& key, Record record, std::size_t bytes, WallTime expiration,
+                   std::uint64_t source) {
     if (bytes > limits_.record_bytes) return StoreOutcome::too_large;
     const bool known = place != records_.end();
+    const std::size_t share = record.value() ? bytes : bytes - record_overhead;
+    const Item* const there = known ? place->second.record.value() : nullptr;
+    if (!has_share(source, share, there && there->source == source ? record_overhead + there->value.size() : 0)) {
+      return StoreOutcome::over_share;
+    }
     if (!make_room(key, known ? place->second.bytes : 0, bytes, expiration)) return StoreOutcome::full;
+    charge(source, share);
     if (known) {
+      give_back(place->second.record);
       place->second.record = std::move(record);
     } else {
       place = records_.emplace(key, Kept{std::move(record), 0, expiration}).first;
@@ -190,6 +255,7 @@ class Storage {
   void remove(Records::iterator place) {
     by_expiration_.erase({place->second.indexed, place->first});
     bytes_ -= place->second.bytes;
+    give_back(place->second.record);
     records_.erase(place);
   }
 
@@ -197,6 +263,7 @@ class Storage {
   Records records_;
   std::set<std::pair<WallTime, DHTID>> by_expiration_;
   std::size_t bytes_ = 0;
+  std::unordered_map<std::uint64_t, Share> shares_;  // of peers that have something here
 };
 
 }  // namespace skep::inline v0::dht
