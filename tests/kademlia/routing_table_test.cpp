@@ -153,3 +153,14 @@ TEST_CASE("every peer that was added stays reachable through splits and departur
   });
   CHECK(seen == table.size());
 }
+
+TEST_CASE("A3.35 A3.36 H-11: buckets that were silent for long are named by a random id of their range") {
+  Random engine(11);
+  Table table(id_of(0), {.bucket_size = 4});
+  for (int i = 0; i < 200; ++i) table.heard(Id::random(engine), i, SteadyTime(10s));
+  CHECK(table.quiet(SteadyTime(9s), engine).empty());
+  const auto quiet = table.quiet(SteadyTime(10s), engine);
+  REQUIRE(quiet.size() == table.bucket_count());
+  for (std::size_t i = 0; i < quiet.size(); ++i) table.heard(quiet[i], 1000, SteadyTime(20s));  // one in each bucket
+  CHECK(table.quiet(SteadyTime(19s), engine).empty());
+}

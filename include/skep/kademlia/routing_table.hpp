@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "skep/core/random.hpp"
+#include "skep/core/time.hpp"
 #include "skep/kademlia/id.hpp"
 
 namespace skep::inline v0::kademlia {
@@ -65,11 +67,13 @@ class RoutingTable {
 
   /// A peer gave a sign of life. An id keeps the contact that it came with first until that one is silent, so nobody
   /// takes over the id of a living peer by claiming it.
-  Heard heard(const Id& id, const Contact& contact) {
+  /// @param now  for `quiet`; a caller that never asks for quiet buckets need not know the time
+  Heard heard(const Id& id, const Contact& contact, SteadyTime now = {}) {
     if (id == self_) return {Outcome::refused, {}};
     for (;;) {
       const std::size_t at = bucket_of(id);
       Bucket& bucket = buckets_[at];
+      bucket.heard_at = now;
       if (const auto known = find_in(bucket.active, id); known != bucket.active.end()) {
         if (known->entry.contact != contact) return {Outcome::refused, question(*known)};
         known->in_question = false;
@@ -152,6 +156,21 @@ class RoutingTable {
     return out;
   }
 
+  /// A random id in each bucket from which nobody was heard since `before`: a search for it shows who is there now.
+  [[nodiscard]] std::vector<Id> quiet(SteadyTime before, Random& random) const {
+    std::vector<Id> targets;
+    for (const auto& bucket : buckets_) {
+      if (bucket.heard_at > before) continue;
+      Id id = Id::random(random);
+      Id wrong;  // what of its prefix is not the bucket's
+      for (std::size_t bit = 0; bit < bucket.depth; ++bit) {
+        if (id.bit(bit) != bucket.lower.bit(bit)) wrong.set_bit(bit);
+      }
+      targets.push_back(id ^ wrong);
+    }
+    return targets;
+  }
+
   /// All active peers, in the order of their ids' prefixes.
   template <std::invocable<const Entry<Id, Contact>&> Visit>
   void for_each(Visit visit) const {
@@ -168,6 +187,7 @@ class RoutingTable {
   struct Bucket {  // all ids that share the first `depth` bits of `lower`
     Id lower;
     std::size_t depth = 0;
+    SteadyTime heard_at{};          // of its peers, or those it was split from
     std::vector<Slot> active;       // least recently heard first
     std::vector<entry_type> spare;  // newest last
   };
@@ -204,6 +224,7 @@ class RoutingTable {
     upper.lower = lower.lower;
     upper.lower.set_bit(bit);
     upper.depth = lower.depth;
+    upper.heard_at = lower.heard_at;
     const auto move_up = [bit](auto& from, auto& to, auto id_of) {  // keeps the order of both halves
       auto kept = from.begin();
       for (auto& item : from) {
