@@ -20,6 +20,9 @@ struct State {
   Scope children;
   bool closed = false;
 };
+std::shared_ptr<Event> news_of(const std::shared_ptr<State>& state) {
+  return std::make_shared<Event>(state->net.executor());
+}
 NodeEntry node(std::uint8_t n) {
   Bytes id(20);
   id.front() = n;
@@ -45,7 +48,7 @@ Run drive(sim::World& world, std::vector<NodeEntry> nodes, Duration limit, dht::
   traversal.add(0, nodes);
   const auto ask = [&](const Traversal::Request& request) { return answer(state, request.node.contact.bytes()[2]); };
   const auto settle = [&](const Traversal::Request&, int n) { run.settled.push_back(n); };
-  world.run(dht::detail::drive<int>(state, traversal, start + limit, ask, settle));
+  world.run(dht::detail::drive<int>(state, traversal, start + limit, ask, settle, news_of(state)));
   run.took = world.time().now() - start;
   state->children.cancel();
   world.run(state->children.join());
@@ -90,7 +93,27 @@ TEST_CASE("a closed state ends the drive with an error") {
   state->closed = true;
   Traversal traversal({node(0).id}, {});
   const auto ask = [&](const Traversal::Request&) { return answer(state, 1); };
-  CHECK_THROWS_AS(world.run(dht::detail::drive<int>(state, traversal, SteadyTime::max(), ask,
-                                                    [](const Traversal::Request&, int) {})),
+  const auto settle = [](const Traversal::Request&, int) {};
+  CHECK_THROWS_AS(world.run(dht::detail::drive<int>(state, traversal, SteadyTime::max(), ask, settle, news_of(state))),
                   Error);
+}
+
+TEST_CASE("A3.19 a key that somebody else finishes ends the drive at once") {
+  sim::World world;
+  const auto state = std::make_shared<State>(world);
+  const auto news = news_of(state);
+  Traversal traversal({node(0).id}, {});
+  traversal.add(0, std::vector{node(9)});
+  state->children.spawn([&]() -> awaitable<void> {
+    co_await state->net.sleep_until(state->net.steady_now() + 70ms);
+    traversal.finish(0);
+    news->set();
+  });
+  const auto start = world.time().now();
+  world.run(dht::detail::drive<int>(
+      state, traversal, SteadyTime::max(), [&](const Traversal::Request&) { return answer(state, 9); },
+      [](const Traversal::Request&, int) {}, news));
+  CHECK(world.time().now() - start == 70ms);
+  state->children.cancel();
+  world.run(state->children.join());
 }

@@ -14,6 +14,7 @@ using codec::StoreRequest;
 using codec::msgpack::encode;
 using codec::msgpack::Value;
 using dht::DHTID;
+using dht::FindResultView;
 using dht::Item;
 using dht::NodeOptions;
 using LocalNode = dht::LocalNode<dht::AcceptAll>;
@@ -79,7 +80,10 @@ TEST_CASE("an answer holds no more than a message may, but always the neighbours
 
 TEST_CASE("only what is valid, readable and not over is believed of others") {
   LocalNode local = node();
-  const auto believe = [&](FindResult result) { return local.believe(id(1), result, {100}, SteadyTime()); };
+  const auto believe = [&](const FindResult& result) {
+    const Bytes bytes = codec::encode_message(result);
+    return local.believe(id(1), *FindResultView::read(bytes), {100});
+  };
   FindResult regular;
   regular.type = FindResultType::found_regular;
   regular.value = encode(1);
@@ -125,11 +129,14 @@ TEST_CASE("A3.22 A3.33 neighbours are taken without this node, the banned, and m
   add(to_bytes(id(6).bytes()), {1});
   add(to_bytes(id(8).bytes()), to_bytes(peer(8).bytes()));
   result.nearest_node_ids.push_back(Bytes{9});  // nobody's
-  const auto answer = local.believe(id(1), result, {0}, SteadyTime(2s));
-  REQUIRE(answer.nearest.size() == 1);
-  CHECK(answer.nearest[0] == dht::NodeEntry{id(8), peer(8)});
+  const auto neighbours = [&] {
+    const Bytes bytes = codec::encode_message(result);
+    return local.neighbours(*FindResultView::read(bytes), SteadyTime(2s));
+  };
+  REQUIRE(neighbours().size() == 1);
+  CHECK(neighbours()[0] == dht::NodeEntry{id(8), peer(8)});
   for (std::uint8_t n = 10; n < 210; ++n) add(to_bytes(id(n).bytes()), to_bytes(peer(n).bytes()));
-  CHECK(local.believe(id(1), result, {0}, SteadyTime(2s)).nearest.size() <= LocalNode::max_neighbours);
+  CHECK(neighbours().size() <= FindResultView::max_neighbours);
 }
 
 TEST_CASE("A4.10 a newcomer gets what it is nearer to than the farthest replica, from the nearest who had it") {

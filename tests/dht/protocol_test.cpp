@@ -212,7 +212,7 @@ TEST_CASE("A4.7 thousands of records from one peer stay within the bounds") {
     CHECK(answer->store_ok.size() == 5000);
   }
   CHECK(node.record_count() == 100);
-  CHECK(node.protocol().cache.size() == 50);
+  CHECK(node.protocol().cache.size() == 13);  // a peer may fill a quarter of it, the rest is for what the node reads
 }
 
 TEST_CASE("A3.21 a peer that returns bytes that are no value neither hangs a get nor hides the record") {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/async/deadline_wheel.hpp"
 #include "skep/async/event.hpp"
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
@@ -23,10 +24,8 @@ namespace skep::inline v0::dht::detail {
 /// Where requests in flight leave their answers; they may come when nobody reads them any more.
 template <class Answer>
 struct Inbox {
-  explicit Inbox(const Executor& executor) : arrived(executor) {}
-
   std::deque<std::pair<std::size_t, std::optional<Answer>>> answers;  // by the number of the request
-  Event arrived;
+  std::shared_ptr<Event> news;
 };
 
 template <class Answer>
@@ -40,21 +39,46 @@ awaitable<void> deliver(awaitable<std::optional<Answer>> request, std::size_t nu
     thrown = std::current_exception();
   }
   inbox->answers.emplace_back(number, std::move(answer));
-  inbox->arrived.set();
+  inbox->news->set();
   if (thrown) std::rethrow_exception(thrown);
 }
 
-/// Waits until an event is set or `when` has come. @return whether it is set
+/// Sets an event when its time has come.
+class Alarm final : public Deadline {
+ public:
+  explicit Alarm(Event& event) noexcept : event_(&event) {}
+  [[nodiscard]] bool rang() const noexcept { return rang_; }
+
+ protected:
+  void expired() noexcept override {
+    rang_ = !event_->is_set();
+    event_->set();
+  }
+
+ private:
+  Event* event_;
+  bool rang_ = false;
+};
+
+/// Waits until an event is set or `when` has come. @return whether it was set in time
 template <Clock C>
 awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
   if (event.is_set()) co_return true;
   if (clock.steady_now() >= when) co_return false;
-  try {
-    co_await with_deadline(clock, when, event.wait());
-  } catch (const Error& error) {
-    if (error.code() != errc::timed_out) throw;
+  if constexpr (DeadlineClock<C>) {
+    Alarm alarm(event);
+    clock.deadlines().insert(alarm, when);
+    co_await event.wait();
+    if (alarm.rang()) event.reset();
+    co_return !alarm.rang();
+  } else {
+    try {
+      co_await with_deadline(clock, when, event.wait());
+    } catch (const Error& error) {
+      if (error.code() != errc::timed_out) throw;
+    }
+    co_return event.is_set();
   }
-  co_return event.is_set();
 }
 
 /// Sends what the traversal asks for: `ask(request)` makes the coroutine of one request, which gives an answer or
@@ -62,16 +86,18 @@ awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
 /// late by the measure of `state.answer_times` gets company, and one that is lost by it counts as failed. Ends when the
 /// traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
 /// limit. Throws errc::closed.
+/// @param news  set by whoever has changed the traversal meanwhile
 template <class Answer, class State>
 awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, SteadyTime deadline,
                       std::function<awaitable<std::optional<Answer>>(const Traversal::Request&)> ask,
-                      std::function<void(const Traversal::Request&, Answer)> settle) {
+                      std::function<void(const Traversal::Request&, Answer)> settle, std::shared_ptr<Event> news) {
   struct Flight {
     Traversal::Request request;
     SteadyTime late_at;  // max: it is late already
     SteadyTime lost_at;
   };
-  const auto inbox = std::make_shared<Inbox<Answer>>(state->net.executor());
+  const auto inbox = std::make_shared<Inbox<Answer>>();
+  inbox->news = std::move(news);
   std::map<std::size_t, Flight> flights;
   std::size_t number = 0;
   for (;;) {
@@ -88,8 +114,8 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
 
     SteadyTime wake = deadline;
     for (const auto& [_, flight] : flights) wake = std::min({wake, flight.late_at, flight.lost_at});
-    const bool arrived = co_await wait_until(state->net, inbox->arrived, wake);
-    if (arrived) inbox->arrived.reset();
+    co_await wait_until(state->net, *inbox->news, wake);
+    inbox->news->reset();
     for (auto answers = std::exchange(inbox->answers, {}); auto& [from, answer] : answers) {
       const auto flight = flights.extract(from);
       if (flight.empty()) continue;  // given up before

@@ -1,9 +1,8 @@
-// get_all: reading many keys, from this node's own tables and from the swarm.
+// get: reading many keys, from this node's own tables and from the swarm, each key once for all who want it.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -14,26 +13,15 @@
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/drive.hpp"
+#include "skep/dht/find_records.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/dht/local_node.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/dht/record.hpp"
-#include "skep/dht/search.hpp"
-#include "skep/dht/traversal.hpp"
+#include "skep/dht/refresh.hpp"
+#include "skep/dht/searches.hpp"
 
 namespace skep::inline v0::dht::detail {
-
-/// Keeps what the swarm knows in the local cache, unless it is here anyway.
-template <class State>
-void remember(State& self, const DHTID& key, const Record& record) {
-  const WallTime now = self.net.wall_now();
-  if (const Item* const item = record.value()) {
-    const Record* const own = self.storage.find(key, now);
-    if (!own || own->expiration() < item->expiration) self.cache.store(key, *item, now);
-  } else {
-    self.cache.store(key, *record.dictionary(), now);
-  }
-}
 
 /// The record as its user stored it; nothing when its bytes are no values.
 template <class State>
@@ -47,7 +35,7 @@ std::optional<Found> decode(State& self, const DHTID& key, const Record& record)
     return Found{*std::move(value), item->expiration};
   }
   Found found{{}, record.expiration(), true};
-  const WallTime now = self.net.wall_now();
+  const WallTime now = self.now();
   for (const auto& [subkey, item] : record.dictionary()->items()) {
     if (item.expiration <= now) continue;
     auto name = msgpack::decode(subkey);
@@ -58,70 +46,92 @@ std::optional<Found> decode(State& self, const DHTID& key, const Record& record)
   return found;
 }
 
-/// Own storage and cache first, then the swarm: a regular value ends a key's search, a dictionary is joined from a
-/// majority of its replicas, and `latest` asks all the nearest nodes.
+/// What this node itself has of a key.
+template <class State>
+KeySearch search_at_home(State& self, const Wanted& wanted, WallTime now) {
+  KeySearch search;
+  if (const Record* const own = self.storage.find(wanted.key, now)) search.take(*own);
+  if (const Record* const cached = wanted.use_cache ? self.cache.find(wanted.key, now) : nullptr) {
+    search.take(*cached);
+    search.replicas = std::max(search.replicas, wanted.replicas);  // it was joined when it was cached
+  }
+  return search;
+}
+
+/// Looks at home, joins searches that run, and begins one for the rest.
+template <class State>
+std::shared_ptr<Reader> begin_get(const std::shared_ptr<State>& self, const std::vector<Wanted>& wanted,
+                                  std::size_t num_workers) {
+  const auto reader = std::make_shared<Reader>(self->net.executor(), wanted.size());
+  const bool share = self->options.reuse_get_requests;
+  const WallTime now = self->now();
+  std::shared_ptr<SearchBatch> batch;
+  for (std::size_t place = 0; place < wanted.size(); ++place) {
+    const Wanted& want = wanted[place];
+    const bool latest = want.sufficient == latest_time;
+    KeySearch search = search_at_home(*self, want, now);
+    if (search.enough(want.sufficient, want.replicas)) {
+      if (want.use_cache) schedule_refresh(self, want.key, now);
+      reader->records[place] = std::move(search.record);
+      continue;
+    }
+    // what a search was told before somebody asked for the latest is not good enough for them
+    const auto* running = share ? self->searches.find(want.key) : nullptr;
+    if (running && latest && (!running->batch->latest() || running->batch->traversal)) running = nullptr;
+    if (running) {
+      const KeySearch& known = (*running->batch)[running->key];
+      if (known.enough(want.sufficient, want.replicas)) {
+        reader->records[place] = known.record;
+      } else {
+        running->batch->wait(running->key, reader, place, want);
+      }
+      continue;
+    }
+    if (!batch) {
+      if (num_workers == 0) num_workers = latest ? self->options.num_workers : 1;
+      batch = std::make_shared<SearchBatch>(self->net.executor(), latest, num_workers);
+    }
+    const std::size_t at = batch->add(want.key, std::move(search));
+    batch->wait(at, reader, place, want);
+    if (share) self->searches.add(want.key, {batch, at});
+  }
+  if (batch) self->children.spawn(find_records(self, std::move(batch)));
+  return reader;
+}
+
+/// Waits for what was begun, at most until `deadline`; then what is known by then stands in the reader's records.
+template <class State>
+awaitable<void> await_records(std::shared_ptr<State> self, std::shared_ptr<Reader> reader, SteadyTime deadline) {
+  struct Leave {
+    ~Leave() { reader.leave(); }
+    Reader& reader;
+  } const leave{*reader};
+  if (reader->is_pending()) co_await wait_until(self->net, reader->done, deadline);
+  if (reader->interrupted) throw Error(errc::closed, "the DHT node was closed");
+}
+
+/// What the options of a call mean for each of its keys.
+template <class State>
+std::vector<Wanted> wants(State& self, const std::vector<DHTID>& keys, const GetOptions& options) {
+  WallTime sufficient = std::max(self.now(), options.sufficient_expiration_time);
+  if (options.latest) sufficient = latest_time;
+  const std::size_t replicas = options.replicas > 0 ? options.replicas : self.majority();
+  std::vector<Wanted> wanted;
+  wanted.reserve(keys.size());
+  for (const DHTID& key : keys) wanted.push_back({key, sufficient, replicas});
+  return wanted;
+}
+
 template <class State>
 awaitable<std::vector<std::optional<Found>>> get_all(std::shared_ptr<State> self, std::vector<DHTID> keys,
                                                      GetOptions options) {
-  std::vector<DHTID> targets;  // each once
-  std::map<DHTID, std::size_t> index;
-  for (const DHTID& key : keys) {
-    if (index.emplace(key, targets.size()).second) targets.push_back(key);
-  }
-  struct Seen {
-    std::optional<Record> record;
-    std::size_t replicas = 0;  // how many nodes gave it
-    bool from_network = false;
-  };
-  std::vector<Seen> seen(targets.size());
-  // Readers of a dictionary ask as many of its replicas as a store must reach: then one of them has every item.
-  const std::size_t quorum = options.replicas > 0 ? options.replicas : self->options.num_replicas / 2 + 1;
-  const auto take = [&](std::size_t key, Record record) {
-    Seen& known = seen[key];
-    ++known.replicas;
-    if (known.record) {
-      known.record->merge(std::move(record));
-    } else {
-      known.record = std::move(record);
-    }
-  };
-  const auto enough = [&](std::size_t key) {
-    const Seen& known = seen[key];
-    return !options.latest && known.record && (known.record->value() || known.replicas >= quorum);
-  };
-
-  co_await rejoin_if_alone(self);
-  const WallTime now = self->net.wall_now();
-  std::size_t parallelism = options.num_workers;
-  if (parallelism == 0) parallelism = options.latest ? self->options.num_workers : 1;
-  Traversal traversal = start_traversal(*self, targets, self->options.search_width, parallelism);
-  for (std::size_t key = 0; key < targets.size(); ++key) {
-    if (const Record* const own = self->storage.find(targets[key], now)) take(key, *own);
-    if (const Record* const cached = self->cache.find(targets[key], now)) {
-      take(key, *cached);
-      seen[key].replicas = quorum;  // it was joined when it was cached
-    }
-    if (enough(key)) traversal.finish(key);
-  }
-  co_await run_finds(self, traversal, deadline_after(self->net.steady_now(), options.timeout),
-                     [&](std::size_t key, Record record) {
-                       take(key, std::move(record));
-                       seen[key].from_network = true;
-                       if (enough(key)) {
-                         traversal.finish(key);
-                       } else if (!options.latest) {
-                         traversal.widen(key, std::max(parallelism, quorum - seen[key].replicas));
-                       }
-                     });
-
+  const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
+  const auto reader = begin_get(self, wants(*self, keys, options), options.num_workers);
+  co_await await_records(self, reader, deadline);
   std::vector<std::optional<Found>> results;
   results.reserve(keys.size());
-  for (std::size_t key = 0; key < targets.size(); ++key) {
-    if (seen[key].from_network && self->options.cache_locally) remember(*self, targets[key], *seen[key].record);
-  }
-  for (const DHTID& key : keys) {
-    const auto& record = seen[index.at(key)].record;
-    results.push_back(record ? decode(*self, key, *record) : std::nullopt);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    results.push_back(reader->records[i] ? decode(*self, keys[i], *reader->records[i]) : std::nullopt);
   }
   co_return results;
 }

@@ -16,8 +16,10 @@
 #include "skep/core/result.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/blacklist.hpp"
+#include "skep/dht/find_reply.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/dht/record.hpp"
+#include "skep/dht/refresh_queue.hpp"
 #include "skep/dht/storage.hpp"
 #include "skep/dht/traversal.hpp"
 #include "skep/dht/validator.hpp"
@@ -38,12 +40,17 @@ struct StoreEntry {
   return tag;
 }
 
-/// What a node answered about a key.
+/// A record on its way to somebody who shall keep it, too; a dictionary goes whole.
+[[nodiscard]] inline StoreEntry as_entry(const DHTID& key, const Record& record, WallTime now) {
+  if (const Item* const item = record.value()) return {key, regular_tag(), item->value, item->expiration};
+  return {key, {}, record.dictionary()->encode(now), record.expiration()};
+}
+
+/// What is believed of a node's answer about a key.
 struct FindAnswer {
   std::optional<Record> record;
-  std::vector<NodeEntry> nearest;
-  bool sound = true;          ///< false: it gave something that can be no record
-  std::optional<DHTID> from;  ///< the id by which it goes; none: a client
+  FindResultView result;  ///< in which the neighbours are
+  bool sound = true;      ///< false: it gave something that can be no record
 };
 
 /// The tables of a node and what it decides by them. Pure: no network, time is an argument, bytes of others do not
@@ -51,7 +58,6 @@ struct FindAnswer {
 template <RecordValidator V>
 class LocalNode {
  public:
-  static constexpr std::size_t max_neighbours = 64;              // taken from one answer about one key
   static constexpr std::size_t answer_budget = 3 * 1024 * 1024;  // bytes of one message; a unary call takes 4 MiB
 
   LocalNode(DHTID node_id, p2p::PeerId peer, NodeOptions chosen, V validate)
@@ -62,6 +68,7 @@ class LocalNode {
         table(id, {options.bucket_size, options.depth_modulo, options.bucket_size}),
         storage(options.storage),
         cache(cache_limits(options)),
+        refreshes(options.cache_size),
         blacklist({.base = options.blacklist_time, .backoff_rate = options.backoff_rate}) {}
 
   /// How this node introduces itself; a client does not.
@@ -69,11 +76,15 @@ class LocalNode {
     return options.client_mode ? codec::NodeInfo{} : codec::NodeInfo{to_bytes(id.bytes())};
   }
 
+  /// Readers of a dictionary ask as many of its replicas as a store must reach: then one of them has every item.
+  [[nodiscard]] std::size_t majority() const noexcept { return options.num_replicas / 2 + 1; }
+
   /// Keeps a record that somebody, or this node itself, wants kept here. @return whether it did
-  bool keep(StoreEntry entry, bool in_cache, WallTime now) {
+  /// @param source  who brings it, as in `Item`
+  bool keep(StoreEntry entry, bool in_cache, WallTime now, std::uint64_t source = 0) {
     Storage& to = in_cache ? cache : storage;
     if (entry.tag.empty()) {
-      const auto dictionary = Dictionary::decode(entry.value);
+      const auto dictionary = Dictionary::decode(entry.value, source);
       if (!dictionary) return false;
       for (const auto& [subkey, item] : dictionary->items()) {
         if (!validator.validate({entry.key, subkey, item.value, item.expiration})) return false;
@@ -84,13 +95,14 @@ class LocalNode {
     auto subkey = canonical_subkey(entry.tag);  // by this name it is kept, and so judged
     if (!subkey || regular != (*subkey == regular_tag())) return false;
     if (!validator.validate({entry.key, *subkey, entry.value, entry.expiration})) return false;
-    Item item{std::move(entry.value), entry.expiration};
+    Item item{std::move(entry.value), entry.expiration, source};
     if (regular) return to.store(entry.key, std::move(item), now) == StoreOutcome::accepted;
     return to.store_subkey(entry.key, *std::move(subkey), std::move(item), now) == StoreOutcome::accepted;
   }
 
   /// Answers a store request. @return errc::malformed when its lists differ in length
-  [[nodiscard]] Result<codec::StoreResponse> answer(codec::StoreRequest request, WallTime now) {
+  [[nodiscard]] Result<codec::StoreResponse> answer(codec::StoreRequest request, const p2p::PeerId& sender,
+                                                    WallTime now) {
     const std::size_t count = request.keys.size();
     if (request.subkeys.size() != count || request.values.size() != count || request.in_cache.size() != count ||
         request.expiration_times.size() != count) {
@@ -98,12 +110,13 @@ class LocalNode {
     }
     codec::StoreResponse response;
     response.peer = info();
+    const std::uint64_t source = source_of(sender);
     for (std::size_t i = 0; i < count; ++i) {
       const auto key = DHTID::from_bytes(request.keys[i]);
       response.store_ok.push_back(
           key &&
           keep({*key, std::move(request.subkeys[i]), std::move(request.values[i]), {request.expiration_times[i]}},
-               request.in_cache[i], now));
+               request.in_cache[i], now, source));
     }
     return response;
   }
@@ -126,19 +139,21 @@ class LocalNode {
     return out;
   }
 
-  /// What to believe of another node's answer about a key: records that are valid, readable and not over; neighbours
-  /// that are neither this node nor banned.
-  [[nodiscard]] FindAnswer believe(const DHTID& key, const codec::FindResult& result, WallTime now, SteadyTime steady) {
-    FindAnswer answer;
+  /// What to believe of another node's answer about a key: records that are valid, readable and not over.
+  [[nodiscard]] FindAnswer believe(const DHTID& key, const FindResultView& result, WallTime now) {
+    FindAnswer answer{{}, result};
     answer.sound = read_record(key, result, now, answer.record);
-    const std::size_t count = std::min(result.nearest_node_ids.size(), result.nearest_peer_ids.size());
-    for (std::size_t i = 0; i < std::min(count, max_neighbours); ++i) {
-      const auto node_id = DHTID::from_bytes(result.nearest_node_ids[i]);
-      auto peer = p2p::PeerId::from_bytes(result.nearest_peer_ids[i]);
-      if (!node_id || !peer || *node_id == id || *peer == self || blacklist.banned(*peer, steady)) continue;
-      answer.nearest.push_back({*node_id, *std::move(peer)});
-    }
     return answer;
+  }
+  /// The neighbours that an answer names and that may be asked: neither this node nor banned.
+  [[nodiscard]] std::vector<NodeEntry> neighbours(const FindResultView& result, SteadyTime now) const {
+    std::vector<NodeEntry> nodes;
+    nodes.reserve(options.bucket_size);
+    result.for_each_neighbour([&](NodeEntry node) {
+      if (node.id == id || node.contact == self || blacklist.banned(node.contact, now)) return;
+      nodes.push_back(std::move(node));
+    });
+    return nodes;
   }
 
   /// The records for which a newcomer is now responsible, if this node is the nearest of those that had them.
@@ -148,12 +163,7 @@ class LocalNode {
       const auto near = table.nearest(key, options.num_replicas, newcomer);
       const bool wanted =
           near.empty() || ((newcomer ^ key) < (near.back().id ^ key) && (id ^ key) < (near.front().id ^ key));
-      if (!wanted) return;
-      if (const Item* const item = record.value()) {
-        records.push_back({key, regular_tag(), item->value, item->expiration});
-      } else {
-        records.push_back({key, {}, record.dictionary()->encode(now), record.expiration()});
-      }
+      if (wanted) records.push_back(as_entry(key, record, now));
     });
     return records;
   }
@@ -172,22 +182,24 @@ class LocalNode {
   kademlia::RoutingTable<DHTID, p2p::PeerId> table;
   Storage storage;
   Storage cache;
+  RefreshQueue refreshes;
   Blacklist blacklist;
 
  private:
   static StorageLimits cache_limits(const NodeOptions& options) {
     StorageLimits limits = options.storage;
     limits.records = options.cache_size;
+    limits.peer_items = std::min(limits.peer_items, options.cache_size / 4 + 1);  // most is for what this node reads
     return limits;
   }
 
   /// @return false when it can be no record
-  bool read_record(const DHTID& key, const codec::FindResult& result, WallTime now, std::optional<Record>& record) {
+  bool read_record(const DHTID& key, const FindResultView& result, WallTime now, std::optional<Record>& record) {
     using codec::FindResultType;
     if (result.type == FindResultType::not_found) return true;
     if (result.type == FindResultType::found_regular) {
       if (!std::isfinite(result.expiration_time)) return false;
-      Item item{result.value, {result.expiration_time}};
+      Item item{to_bytes(result.value), {result.expiration_time}};
       if (!believable(key, regular_tag(), item)) return false;
       if (now < item.expiration) record = Record(std::move(item));
       return true;

@@ -22,6 +22,7 @@
 #include "skep/dht/get.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/dht/options.hpp"
+#include "skep/dht/pending_get.hpp"
 #include "skep/dht/protocol.hpp"
 #include "skep/dht/search.hpp"
 #include "skep/dht/store.hpp"
@@ -54,6 +55,8 @@ class Node {
     state->serve();
     Node node(state);
     if (!state->options.initial_peers.empty()) co_await join_swarm(state);
+    if (const auto period = state->options.refresh_timeout)
+      state->children.spawn(detail::refresh_buckets(state, *period));
     co_return node;
   }
 
@@ -90,9 +93,22 @@ class Node {
     return detail::get_all(state(), std::move(keys), options);
   }
 
+  /// Gets that run beside each other, one for each key, each of which can be given up without the others.
+  [[nodiscard]] std::vector<PendingGet<State>> get_many_futures(std::vector<std::string> keys,
+                                                                GetOptions options = {}) {
+    std::vector<PendingGet<State>> pending;
+    for (auto& key : keys) pending.emplace_back(state(), key_id(std::move(key)), options);
+    return pending;
+  }
+
   /// The nodes nearest to an id, nearest first, this one included unless it is excluded or a client.
   [[nodiscard]] awaitable<std::vector<NodeEntry>> find_nearest(DHTID target, FindOptions options = {}) const {
-    return detail::search(state(), target, options);
+    return detail::search_one(state(), target, options);
+  }
+  /// The same for many ids at once; results in their order.
+  [[nodiscard]] awaitable<std::vector<std::vector<NodeEntry>>> find_nearest_nodes(std::vector<DHTID> queries,
+                                                                                  FindOptions options = {}) const {
+    return detail::search_many(state(), std::move(queries), options);
   }
 
   [[nodiscard]] const DHTID& id() const { return state_->protocol->id; }
@@ -101,7 +117,7 @@ class Node {
   [[nodiscard]] const NodeOptions& options() const { return state_->protocol->options; }
   [[nodiscard]] N& network() const { return state_->protocol->net; }
   /// The wall clock by which records expire.
-  [[nodiscard]] WallTime now() const { return state_->protocol->net.wall_now(); }
+  [[nodiscard]] WallTime now() const { return state_->protocol->now(); }
   /// How many nodes the routing table holds, and records of others this node.
   [[nodiscard]] std::size_t peer_count() const { return state_->protocol->table.size(); }
   [[nodiscard]] std::size_t record_count() const { return state_->protocol->storage.size(); }
@@ -133,7 +149,8 @@ class Node {
 
   static awaitable<void> join_swarm(Pointer self) {
     const SteadyTime start = self->net.steady_now();
-    const SteadyTime deadline = deadline_after(start, self->options.bootstrap_timeout);
+    const SteadyTime deadline =
+        deadline_after(start, self->options.bootstrap_timeout.value_or(self->options.wait_timeout));
     co_await detail::greet_all(self, start, deadline);
     const auto known = std::make_shared<Event>(self->net.executor());
     self->children.spawn(look_around(self, known));  // goes on when the time to wait for it is over
@@ -142,7 +159,7 @@ class Node {
   static awaitable<void> look_around(Pointer self, std::shared_ptr<Event> done) {
     FindOptions options;
     options.k_nearest = self->options.bucket_size;
-    co_await detail::search(self, self->id, options);
+    co_await detail::search_one(self, self->id, options);
     done->set();
   }
 

@@ -18,26 +18,35 @@ namespace skep::inline v0::dht {
 
 class Authorizer;  // dht/authorizer.hpp
 
-/// Options of a node, with Hivemind's names and, but for `cache_size` and the storage's bounds, its defaults.
+/// Options of a node, with Hivemind's names and defaults; where Hivemind's is "unlimited" for what others can make
+/// grow, there is a number here.
 struct NodeOptions {
   std::vector<p2p::PeerId>
-      initial_peers;              ///< nodes of the swarm to join, already reachable for the network; empty: a new swarm
-  std::optional<DHTID> node_id;   ///< random when not given
-  std::size_t bucket_size = 20;   ///< active nodes a bucket, and neighbours named in an answer
-  std::size_t num_replicas = 5;   ///< nodes that are to hold a record
-  std::size_t depth_modulo = 5;   ///< how finely far buckets are split
-  std::size_t num_workers = 4;    ///< requests in flight for one key
-  std::size_t chunk_size = 16;    ///< most keys in one request
-  std::size_t search_width = 10;  ///< nearest nodes that must answer before a key counts as not found
-  Duration wait_timeout = 3s;     ///< of one request to one node
-  Duration bootstrap_timeout = 3s;              ///< of joining, counted from its start
-  bool ensure_bootstrap_success = true;         ///< fail unless an initial peer answers and can reach us
-  bool strict = true;                           ///< fail when an initial peer's clock differs or it cannot reach us
-  bool client_mode = false;                     ///< serve nobody and hold no records of others
-  bool cache_locally = true;                    ///< remember what was found
-  std::size_t cache_size = 10'000;              ///< records remembered
-  Duration blacklist_time = 5s;                 ///< first ban of a node that fails; zero: none
-  double backoff_rate = 2;                      ///< of further bans
+      initial_peers;             ///< nodes of the swarm to join, already reachable for the network; empty: a new swarm
+  std::optional<DHTID> node_id;  ///< random when not given
+  std::size_t bucket_size = 20;  ///< active nodes a bucket, and neighbours named in an answer
+  std::size_t num_replicas = 5;  ///< nodes that are to hold a record
+  std::size_t depth_modulo = 5;  ///< how finely far buckets are split
+  std::optional<std::size_t> parallel_rpc;    ///< most requests in flight of the whole node; none: as many as there are
+  Duration wait_timeout = 3s;                 ///< of one request to one node
+  std::optional<Duration> refresh_timeout;    ///< a bucket that was silent so long is searched; none: never
+  std::optional<Duration> bootstrap_timeout;  ///< of joining, counted from its start; none: `wait_timeout`
+  bool cache_locally = true;                  ///< remember what was found
+  std::size_t cache_nearest = 1;              ///< give what was found to so many near nodes that did not have it
+  std::size_t cache_size = 10'000;            ///< records remembered
+  Duration cache_refresh_before_expiry = 5s;  ///< what is read from the cache is found anew so early; 0: never
+  bool cache_on_store = true;                 ///< bring the own cache up to date after a store
+  bool reuse_get_requests = true;             ///< readers of a key that is being searched share the search
+  std::size_t num_workers = 4;                ///< requests in flight for one key
+  std::size_t chunk_size = 16;                ///< most keys in one request
+  std::size_t search_width = 10;              ///< nearest nodes that must answer before a key counts as not found
+  Duration blacklist_time = 5s;               ///< first ban of a node that fails; zero: none
+  double backoff_rate = 2;                    ///< of further bans
+  bool client_mode = false;                   ///< serve nobody and hold no records of others
+  bool ensure_bootstrap_success = true;       ///< fail unless an initial peer answers and can reach us
+  /// Fail when an initial peer's clock differs by more than 3 s or it cannot reach us. Otherwise that is a warning, and
+  /// the node counts time by the swarm's clock.
+  bool strict = true;
   StorageLimits storage = {};                   ///< of the records held for others
   std::shared_ptr<Authorizer> authorizer = {};  ///< of a moderated swarm: signs every call and judges those of others
   /// Searches for a key that share no node (S/Kademlia). With d of them a record is held by d x num_replicas nodes, and
@@ -55,13 +64,17 @@ struct GetOptions {
   /// From how many replicas a dictionary is joined; 0: from a majority of them, which misses nothing that a majority
   /// took. With 1 the first that answers will do, as for Hivemind.
   std::size_t replicas = 0;
+  /// A value that lives at least so long ends the search, a shorter one is kept in case nothing better comes; zero: any
+  /// that has not expired.
+  WallTime sufficient_expiration_time = {};
 };
 static_assert(std::is_aggregate_v<GetOptions> && std::is_trivially_copyable_v<GetOptions>);
 
 /// Options of writing.
 struct StoreOptions {
-  bool exclude_self = false;  ///< do not count this node among the replicas, even when it is near
-  Duration timeout = 60s;     ///< replicas that have not answered by then count as failed
+  bool exclude_self = false;       ///< do not count this node among the replicas, even when it is near
+  Duration timeout = 60s;          ///< replicas that have not answered by then count as failed
+  bool await_all_replicas = true;  ///< false: an item's result is that of its first replica, the others go on
 };
 static_assert(std::is_aggregate_v<StoreOptions> && std::is_trivially_copyable_v<StoreOptions>);
 

@@ -11,7 +11,9 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/async/cancellation.hpp"
+#include "skep/async/event.hpp"
 #include "skep/async/scope.hpp"
+#include "skep/async/semaphore.hpp"
 #include "skep/codec/dht_messages.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
@@ -21,6 +23,7 @@
 #include "skep/dht/authorizer.hpp"
 #include "skep/dht/local_node.hpp"
 #include "skep/dht/options.hpp"
+#include "skep/dht/searches.hpp"
 #include "skep/dht/traversal.hpp"
 #include "skep/dht/validator.hpp"
 #include "skep/p2p/network.hpp"
@@ -33,6 +36,13 @@ struct Pong {
   std::optional<DHTID> node_id;  ///< none: a client, which has no place in the DHT
   WallTime time;                 ///< its wall clock; 0: it does not tell
   bool available = false;        ///< it could call us back
+};
+
+/// What is believed of a node's answer about several keys.
+struct FindAnswers {
+  Bytes message;              ///< into which the answers point
+  std::optional<DHTID> from;  ///< the id by which the node goes; none: a client
+  std::vector<FindAnswer> answers;
 };
 
 /// A node with its network (Hivemind's DHTProtocol). Held by shared_ptr: every coroutine keeps it. Lives on the
@@ -48,7 +58,10 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
                      std::move(chosen), std::move(validate)),
         net(std::move(network)),
         answer_times(this->options.wait_timeout),
-        children(net.executor(), "dht") {}
+        refresh_news(net.executor()),
+        children(net.executor(), "dht") {
+    if (const auto most = this->options.parallel_rpc) requests_.emplace(net.executor(), *most);
+  }
 
   /// Offers the three calls to others; a client does not.
   void serve() {
@@ -81,7 +94,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     codec::PingRequest request;
     request.peer = self->info();
     request.validate = validate;
-    const Bytes bytes = co_await self->exchange(peer, "DHTProtocol.rpc_ping", request.encode());
+    const Bytes bytes = co_await exchange(self, peer, "DHTProtocol.rpc_ping", request.encode());
     const auto response = codec::PingResponse::decode(bytes);
     if (!response)
       throw Error(response.error(), peer.to_string() + " answers a ping with bytes that are no PingResponse");
@@ -115,36 +128,36 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
   }
 
   /// Asks a node about keys. @return an answer for each; nothing when it failed, which is remembered
-  static awaitable<std::optional<std::vector<FindAnswer>>> call_find(Pointer self, NodeEntry node,
-                                                                     std::vector<DHTID> keys) {
+  static awaitable<std::optional<FindAnswers>> call_find(Pointer self, NodeEntry node, std::vector<DHTID> keys) {
     codec::FindRequest request;
     request.peer = self->info();
     for (const DHTID& key : keys) request.keys.push_back(to_bytes(key.bytes()));
-    const auto bytes = co_await call(self, node, "DHTProtocol.rpc_find", request.encode());
+    auto bytes = co_await call(self, node, "DHTProtocol.rpc_find", request.encode());
     if (!bytes) co_return std::nullopt;
-    const auto response = codec::FindResponse::decode(*bytes);
-    if (!response || response->results.size() != keys.size()) {
+    const auto reply = FindReply::read(*bytes);
+    if (!reply || reply->results.size() != keys.size()) {
       self->failed(node);
       co_return std::nullopt;
     }
-    self->answered(node, response->peer);
-    std::vector<FindAnswer> answers;
-    answers.reserve(keys.size());
+    self->answered(node, reply->peer);
+    FindAnswers found;
+    found.from = Protocol::id_in(reply->peer);
+    found.answers.reserve(keys.size());
     bool sound = true;
-    const WallTime now = self->net.wall_now();
+    const WallTime now = self->now();
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      answers.push_back(self->believe(keys[i], response->results[i], now, self->net.steady_now()));
-      answers.back().from = Protocol::id_in(response->peer);
-      sound = sound && answers.back().sound;
+      found.answers.push_back(self->believe(keys[i], reply->results[i], now));
+      sound = sound && found.answers.back().sound;
     }
+    found.message = *std::move(bytes);  // moving keeps the bytes where they are
     if (!sound) self->blacklist.failed(node.contact, self->net.steady_now());
-    co_return answers;
+    co_return found;
   }
 
   /// A node gave a sign of life: it enters the routing table, and if it is new it gets the records that are now its.
   void heard(const DHTID& node_id, const p2p::PeerId& peer) {
     if (closed || peer == this->self) return;
-    const auto result = this->table.heard(node_id, peer);
+    const auto result = this->table.heard(node_id, peer, net.steady_now());
     if (result.outcome == decltype(this->table)::Outcome::added && this->storage.size() > 0) {
       children.spawn(hand_over(this->shared_from_this(), {node_id, peer}));
     }
@@ -155,27 +168,37 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     this->blacklist.failed(node.contact, net.steady_now());
   }
   [[nodiscard]] bool banned(const p2p::PeerId& peer) { return this->blacklist.banned(peer, net.steady_now()); }
+  /// The wall clock by which records expire: the network's, or the swarm's where that is known to be wrong.
+  [[nodiscard]] WallTime now() const { return net.wall_now() + clock_correction; }
 
   N net;
   AnswerTimes answer_times;
+  Searches searches;
+  Event refresh_news;       // a record is to be found anew earlier than was known
+  bool refreshing = false;  // somebody waits for that
+  std::chrono::duration<double> clock_correction{};
   Scope children;
   SteadyTime next_rejoin{};  // not before this are the initial peers asked again
   bool closed = false;
 
  private:
-  /// One request and its answer, both signed where the swarm is moderated.
-  [[nodiscard]] awaitable<Bytes> exchange(p2p::PeerId peer, const char* method, Bytes request) {
-    const p2p::CallOptions limits{.timeout = this->options.wait_timeout};
-    const auto& authorizer = this->options.authorizer;
-    if (authorizer) return authorized_call(net, authorizer, std::move(peer), method, std::move(request), limits);
-    return net.call(std::move(peer), method, std::move(request), limits);
+  /// One request and its answer, both signed where the swarm is moderated, when there is room for one more.
+  static awaitable<Bytes> exchange(Pointer self, p2p::PeerId peer, const char* method, Bytes request) {
+    Semaphore::Permit permit;
+    if (self->requests_) permit = co_await self->requests_->acquire();
+    const p2p::CallOptions limits{.timeout = self->options.wait_timeout};
+    const auto& authorizer = self->options.authorizer;
+    if (authorizer) {
+      co_return co_await authorized_call(self->net, authorizer, std::move(peer), method, std::move(request), limits);
+    }
+    co_return co_await self->net.call(std::move(peer), method, std::move(request), limits);
   }
 
   /// One request to one node; its failure is remembered and gives nothing, cancellation is thrown.
   static awaitable<std::optional<Bytes>> call(Pointer self, NodeEntry node, const char* method, Bytes request) {
     const SteadyTime start = self->net.steady_now();
     try {
-      Bytes answer = co_await self->exchange(node.contact, method, std::move(request));
+      Bytes answer = co_await exchange(self, node.contact, method, std::move(request));
       self->answer_times.add(node.contact, self->net.steady_now() - start);
       co_return answer;
     } catch (const std::exception& error) {
@@ -206,7 +229,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
 
   /// Pushes the records for which a newcomer is now responsible.
   static awaitable<void> hand_over(Pointer self, NodeEntry newcomer) {
-    auto records = self->records_for(newcomer.id, self->net.wall_now());
+    auto records = self->records_for(newcomer.id, self->now());
     for (std::size_t next = 0; next < records.size();) {
       std::vector<StoreEntry> some;
       for (std::size_t bytes = 0;
@@ -242,7 +265,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
         self->table.silent_contact(request.peer);
       }
     }
-    response.dht_time = self->net.wall_now().seconds;
+    response.dht_time = self->now().seconds;
     co_return response.encode();
   }
 
@@ -250,7 +273,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     auto store = codec::StoreRequest::decode(request.body);
     if (!store) throw Error(store.error(), "these bytes are no StoreRequest");
     const auto sender = Protocol::id_in(store->peer);
-    const auto response = self->answer(*std::move(store), self->net.wall_now());
+    const auto response = self->answer(*std::move(store), request.peer, self->now());
     if (!response) throw Error(response.error(), "the lists of a StoreRequest differ in length");
     if (sender) self->heard(*sender, request.peer);
     co_return response->encode();
@@ -259,11 +282,13 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
   static awaitable<p2p::Payload> on_find(Pointer self, p2p::Request request) {
     const auto find = codec::FindRequest::decode(request.body);
     if (!find) throw Error(find.error(), "these bytes are no FindRequest");
-    auto response = self->answer(*find, self->net.wall_now());
+    auto response = self->answer(*find, self->now());
     if (!response) throw Error(response.error(), "a key of a FindRequest is no id of 160 bits");
     if (const auto sender = Protocol::id_in(find->peer)) self->heard(*sender, request.peer);
     co_return *std::move(response);
   }
+
+  std::optional<Semaphore> requests_;  // those that may be in flight
 };
 
 }  // namespace skep::inline v0::dht

@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/async/event.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/bootstrap.hpp"
 #include "skep/dht/drive.hpp"
@@ -39,41 +41,72 @@ Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::s
   return traversal;
 }
 
-/// Runs it by find requests; `found(key, record)` is called for each record that an answer holds.
+/// Runs it by find requests. `answered(key, node, record)` is told what a node says about a key, and whether there is a
+/// record; it gives false when the key needs no more nodes to ask.
+/// @param news  as in `drive`
 template <class State>
 awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, SteadyTime deadline,
-                          std::function<void(std::size_t, Record)> found) {
+                          std::function<bool(std::size_t, const NodeEntry&, std::optional<Record>)> answered,
+                          std::shared_ptr<Event> news) {
   const auto ask = [&](const Traversal::Request& request) {
     std::vector<DHTID> keys;
-    // NOLINTNEXTLINE(performance-inefficient-vector-operation)
+    keys.reserve(request.keys.size());
     for (const std::size_t key : request.keys) keys.push_back(traversal.target(key));
     return State::call_find(self, request.node, std::move(keys));
   };
-  const auto settle = [&](const Traversal::Request& request, std::vector<FindAnswer> answers) {
+  const auto settle = [&](const Traversal::Request& request, FindAnswers found) {
+    const SteadyTime now = self->net.steady_now();
     for (std::size_t i = 0; i < request.keys.size(); ++i) {
-      traversal.add(request.keys[i], answers[i].nearest, request.node.id);
-      traversal.renamed(request.keys[i], request.node.id, answers[i].from);
-      if (answers[i].record) found(request.keys[i], *std::move(answers[i].record));
+      FindAnswer& answer = found.answers[i];
+      const std::size_t key = request.keys[i];
+      const bool goes_on = answered(key, request.node, std::move(answer.record));
+      if (goes_on) traversal.add(key, self->neighbours(answer.result, now), request.node.id);
+      traversal.renamed(key, request.node.id, found.from);
     }
   };
-  co_await drive<std::vector<FindAnswer>>(self, traversal, deadline, ask, settle);
+  co_await drive<FindAnswers>(self, traversal, deadline, ask, settle, std::move(news));
 }
 
-/// The nodes nearest to an id.
+/// The nodes nearest to each of some ids.
 template <class State>
-awaitable<std::vector<NodeEntry>> search(std::shared_ptr<State> self, DHTID target, FindOptions options) {
+awaitable<std::vector<std::vector<NodeEntry>>> search_many(std::shared_ptr<State> self, std::vector<DHTID> targets,
+                                                           FindOptions options) {
   co_await rejoin_if_alone(self);
-  Traversal traversal = start_traversal(*self, {target}, options.k_nearest, self->options.num_workers);
+  Traversal traversal = start_traversal(*self, targets, options.k_nearest, self->options.num_workers);
   const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
-  co_await run_finds(self, traversal, deadline, [](std::size_t, Record) {});
-  auto nearest = traversal.nearest(0, options.k_nearest);
-  if (!options.exclude_self && !self->options.client_mode) {
+  co_await run_finds(
+      self, traversal, deadline, [](std::size_t, const NodeEntry&, std::optional<Record>) { return true; },
+      std::make_shared<Event>(self->net.executor()));
+  std::vector<std::vector<NodeEntry>> found;
+  for (std::size_t key = 0; key < targets.size(); ++key) {
+    auto& nearest = found.emplace_back(traversal.nearest(key, options.k_nearest));
+    if (options.exclude_self || self->options.client_mode) continue;
+    const DHTID& target = targets[key];
     const auto place = std::find_if(nearest.begin(), nearest.end(),
                                     [&](const NodeEntry& node) { return (self->id ^ target) < (node.id ^ target); });
     nearest.insert(place, {self->id, self->net.self()});
     nearest.resize(std::min(nearest.size(), options.k_nearest));
   }
-  co_return nearest;
+  co_return found;
+}
+
+template <class State>
+awaitable<std::vector<NodeEntry>> search_one(std::shared_ptr<State> self, DHTID target, FindOptions options) {
+  auto found = co_await search_many(std::move(self), std::vector{target}, options);
+  co_return std::move(found.front());
+}
+
+/// Searches the parts of the routing table that were silent for long, over and over.
+template <class State>
+awaitable<void> refresh_buckets(std::shared_ptr<State> self, Duration period) {
+  for (;;) {
+    co_await self->net.sleep_until(deadline_after(self->net.steady_now(), period));
+    auto targets = self->table.quiet(self->net.steady_now() - period, self->net.random());
+    if (targets.empty()) continue;
+    FindOptions options;
+    options.k_nearest = self->options.bucket_size;
+    co_await search_many(self, std::move(targets), options);
+  }
 }
 
 }  // namespace skep::inline v0::dht::detail

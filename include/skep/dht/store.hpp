@@ -11,14 +11,17 @@
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/async/event.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/drive.hpp"
+#include "skep/dht/give.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/dht/local_node.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/dht/record.hpp"
+#include "skep/dht/refresh.hpp"
 #include "skep/dht/search.hpp"
 #include "skep/dht/traversal.hpp"
 #include "skep/dht/validator.hpp"
@@ -45,105 +48,123 @@ StoreEntry entry_of(State& self, const StoreItem& item) {
   return entry;
 }
 
-/// Gives records to a node, in as many requests as their size takes; or keeps them, if the node is this one.
-template <class State>
-awaitable<std::optional<std::vector<bool>>> give(std::shared_ptr<State> self, NodeEntry node,
-                                                 std::vector<StoreEntry> records) {
-  std::vector<bool> kept;
-  if (node.id == self->id) {
-    for (const auto& record : records) kept.push_back(self->keep(record, false, self->net.wall_now()));
-    co_return kept;
-  }
-  for (std::size_t next = 0; next < records.size();) {
-    std::vector<StoreEntry> some;
-    for (std::size_t bytes = 0; next < records.size() && (some.empty() || bytes < State::answer_budget); ++next) {
-      bytes += records[next].value.size() + 64;
-      if (!some.empty() && bytes > State::answer_budget) break;
-      some.push_back(std::move(records[next]));
-    }
-    const auto answer = co_await State::call_store(self, node, std::move(some));
-    if (!answer) co_return std::nullopt;
-    kept.insert(kept.end(), answer->begin(), answer->end());
-  }
-  co_return kept;
-}
-
 /// What this node stored it may not read from its cache in an older form.
 template <class State>
-void cache_stored(State& self, const StoreEntry& entry, const StoreResult& result) {
-  const WallTime now = self.net.wall_now();
-  const Record* const cached = self.cache.find(entry.key, now);
+void cache_stored(const std::shared_ptr<State>& self, const StoreEntry& entry, const StoreResult& result) {
+  if (!self->options.cache_on_store) return;
+  const WallTime now = self->now();
+  const Record* const cached = self->cache.find(entry.key, now);
   const bool regular = entry.tag == regular_tag();
   if (!result) {
-    if (cached && regular && cached->expiration() <= entry.expiration) self.cache.erase(entry.key);
-  } else if (regular ? self.options.cache_locally : cached != nullptr) {
-    self.keep(entry, true, now);
+    if (!cached || !regular || entry.expiration < cached->expiration()) return;
+    self->cache.erase(entry.key);  // others know something newer
+    return;
   }
+  if (!regular && !cached) return;
+  self->keep(entry, true, now);
+  if (!regular) refresh_at(self, entry.key, now);  // others may have added items meanwhile
 }
 
-/// Finds the nearest nodes of all keys, then gives each the records that are its; who does not answer is replaced.
-template <class State>
-awaitable<std::vector<StoreResult>> store_all(std::shared_ptr<State> self, std::vector<StoreItem> items,
-                                              StoreOptions options) {
-  std::vector<StoreResult> results(items.size());
+/// A store on its way: what goes where, and what became of it. Outlives the call when that does not wait for all.
+struct Storing {
+  explicit Storing(const Executor& executor) : news(std::make_shared<Event>(executor)), answered(executor) {}
+
   std::vector<DHTID> targets;                      // each key once
   std::vector<std::vector<std::size_t>> items_of;  // by key
   std::vector<StoreEntry> entries;                 // by item
-  std::map<DHTID, std::size_t> index;
-  const WallTime now = self->net.wall_now();
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    entries.push_back(entry_of(*self, items[i]));
-    if (items[i].expiration <= now) continue;  // nobody would keep it
-    const auto [place, fresh] = index.emplace(entries[i].key, targets.size());
-    if (fresh) {
-      targets.push_back(entries[i].key);
-      items_of.emplace_back();
-    }
-    items_of[place->second].push_back(i);
-  }
+  std::vector<StoreResult> results;                // by item
+  std::vector<std::size_t> missing;                // by key: replicas that have not answered yet
+  std::size_t unanswered = 0;                      // keys of which no replica has answered yet
+  std::optional<Traversal> placement;
+  std::shared_ptr<Event> news;
+  Event answered;  // every key has an answer, or there will be none
+};
 
+/// Finds the nearest nodes of all keys.
+template <class State>
+awaitable<void> find_places(std::shared_ptr<State> self, std::shared_ptr<Storing> storing, StoreOptions options,
+                            SteadyTime deadline) {
   co_await rejoin_if_alone(self);
-
-  // First who the nearest nodes are, for all keys together, then the records to all of them.
-  const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
   const std::size_t replicas = self->options.num_replicas * std::max<std::size_t>(self->options.disjoint_paths, 1);
-  Traversal lookup = start_traversal(*self, targets, self->options.num_replicas, self->options.num_workers);
-  co_await run_finds(self, lookup, deadline, [](std::size_t, Record) {});
+  Traversal lookup = start_traversal(*self, storing->targets, self->options.num_replicas, self->options.num_workers);
+  co_await run_finds(
+      self, lookup, deadline, [](std::size_t, const NodeEntry&, std::optional<Record>) { return true; }, storing->news);
 
   TraversalOptions placing;
   placing.width = placing.parallelism = placing.packing = replicas;
   placing.keys_per_request = max_keys_per_store;
-  Traversal placement(targets, std::nullopt, placing);
-  std::vector<std::size_t> missing(targets.size());  // replicas that have not answered yet
-  for (std::size_t key = 0; key < targets.size(); ++key) {
+  storing->placement.emplace(storing->targets, std::nullopt, placing);
+  for (std::size_t key = 0; key < storing->targets.size(); ++key) {
     auto nodes = lookup.nearest(key, 2 * replicas);
     if (!options.exclude_self && !self->options.client_mode) nodes.push_back({self->id, self->net.self()});
-    missing[key] = std::min(replicas, nodes.size());
-    placement.add(key, nodes);
+    storing->missing.push_back(std::min(replicas, nodes.size()));
+    storing->unanswered += !nodes.empty();
+    storing->placement->add(key, nodes);
   }
+}
+
+/// Gives each of them the records that are its; who does not answer is replaced by the next nearest.
+template <class State>
+awaitable<void> place_all(std::shared_ptr<State> self, std::shared_ptr<Storing> storing, SteadyTime deadline) {
+  struct End {
+    ~End() { event.set(); }
+    Event& event;
+  } const end{storing->answered};
   const auto ask = [&](const Traversal::Request& request) {
     std::vector<StoreEntry> records;
     for (const std::size_t key : request.keys) {
-      for (const std::size_t item : items_of[key]) records.push_back(entries[item]);
+      for (const std::size_t item : storing->items_of[key]) records.push_back(storing->entries[item]);
     }
     return give(self, request.node, std::move(records));
   };
   const auto settle = [&](const Traversal::Request& request, std::vector<bool> kept) {
     std::size_t next = 0;
     for (const std::size_t key : request.keys) {
-      missing[key] -= std::min<std::size_t>(missing[key], 1);
-      for (const std::size_t item : items_of[key]) ++(kept[next++] ? results[item].accepted : results[item].rejected);
+      storing->missing[key] -= std::min<std::size_t>(storing->missing[key], 1);
+      for (const std::size_t item : storing->items_of[key]) {
+        StoreResult& result = storing->results[item];
+        if (item == storing->items_of[key].front() && result == StoreResult{}) --storing->unanswered;
+        ++(kept[next++] ? result.accepted : result.rejected);
+      }
     }
+    if (storing->unanswered == 0) storing->answered.set();
   };
-  co_await drive<std::vector<bool>>(self, placement, deadline, ask, settle);
-
-  for (std::size_t key = 0; key < targets.size(); ++key) {
-    for (const std::size_t item : items_of[key]) {
-      results[item].failed = missing[key];
-      cache_stored(*self, entries[item], results[item]);
+  co_await drive<std::vector<bool>>(self, *storing->placement, deadline, ask, settle, storing->news);
+  for (std::size_t key = 0; key < storing->targets.size(); ++key) {
+    for (const std::size_t item : storing->items_of[key]) {
+      storing->results[item].failed = storing->missing[key];
+      cache_stored(self, storing->entries[item], storing->results[item]);
     }
   }
-  co_return results;
+}
+
+template <class State>
+awaitable<std::vector<StoreResult>> store_all(std::shared_ptr<State> self, std::vector<StoreItem> items,
+                                              StoreOptions options) {
+  const auto storing = std::make_shared<Storing>(self->net.executor());
+  storing->results.resize(items.size());
+  std::map<DHTID, std::size_t> index;
+  const WallTime now = self->now();
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    storing->entries.push_back(entry_of(*self, items[i]));
+    if (items[i].expiration <= now) continue;  // nobody would keep it
+    const auto [place, fresh] = index.emplace(storing->entries[i].key, storing->targets.size());
+    if (fresh) {
+      storing->targets.push_back(storing->entries[i].key);
+      storing->items_of.emplace_back();
+    }
+    storing->items_of[place->second].push_back(i);
+  }
+  const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
+  co_await find_places(self, storing, options, deadline);
+  if (options.await_all_replicas) {
+    co_await place_all(self, storing, deadline);
+  } else {
+    self->children.spawn(place_all(self, storing, deadline));
+    co_await wait_until(self->net, storing->answered, deadline);
+    if (self->closed) throw Error(errc::closed, "the DHT node was closed");
+  }
+  co_return storing->results;
 }
 
 template <class State>
