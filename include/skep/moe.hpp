@@ -5,6 +5,7 @@
 #include "skep/moe/beam_search.hpp"
 #include "skep/moe/client/mixture.hpp"
 #include "skep/moe/client/remote_expert.hpp"
+#include "skep/moe/client/switch_mixture.hpp"
 #include "skep/moe/declare.hpp"
 #include "skep/moe/dht_store.hpp"
 #include "skep/moe/server/layers.hpp"

@@ -299,18 +299,27 @@ TEST_CASE("a killed server stalls no step twice: its experts are skipped and the
   }
 }
 
-TEST_CASE("B5.8 an expert that is lost before backward counts as a constant") {
+TEST_CASE("B5.8 experts that are lost before backward: the others' weights stand for theirs, or they are constants") {
   Grid<Scale> grid(2);
   auto options = grid.options(16);
   options.backward_timeout = 300ms;
   options.allow_zero_outputs = true;
+  SUBCASE("rescaled, as by default") {}
+  SUBCASE("constants, as in Hivemind") { options.zero_missing_gradients = true; }
   RemoteMixtureOfExperts moe(options);
+  {
+    const at::NoGradGuard no_grad;
+    moe->proj->weight.zero_();  // so the gate has no part in the input's gradient
+  }
   const Tensor x = torch::randn({4, 8}).requires_grad_();
   const Tensor y = moe(x);
   grid.servers[1]->kill();
+  const Tensor w = torch::linspace(1, 2, 8);  // every expert's: the experts' part of a gradient is w, times its weights
   y.sum().backward();
-  CHECK(x.grad().abs().sum().item<float>() > 0);
-  CHECK(x.grad().isfinite().all().item<bool>());
+  const Tensor share = x.grad() / w;
+  CHECK(share.isfinite().all().item<bool>());
+  CHECK(share.min().item<float>() > (options.zero_missing_gradients ? 0.01F : 0.999F));
+  CHECK(share.max().item<float>() < (options.zero_missing_gradients ? 0.99F : 1.001F));
 }
 
 TEST_CASE("B5.8 too few answers in the backward pass are an error where zeros are not allowed") {

@@ -62,9 +62,34 @@ TEST_CASE("B4.8 a row without enough answers has zero weights and a finite gradi
   }
 }
 
+TEST_CASE("B7.4 the probability of an expert is the product of the grid's, and counts whoever else answered") {
+  const MixturePass pass = two_samples({true, false});
+  const Tensor first = torch::tensor({{0.25F, 0.75F}, {0.5F, 0.5F}}).requires_grad_();
+  const Tensor second = torch::tensor({{0.5F, 0.5F}, {0.1F, 0.9F}});
+  const Tensor probabilities = multiply_grid_scores({first, second}, pass.choice);
+  CHECK(probabilities.allclose(torch::tensor({{0.375F, 0.125F}, {0.45F, 0.05F}})));
+  const Tensor weights = place_probabilities(probabilities, pass, 0);
+  CHECK(weights.allclose(torch::tensor({0.375F, 0.05F, 0.F, 0.F})));
+  weights.sum().backward();
+  CHECK(first.grad().allclose(torch::tensor({{0.F, 0.5F}, {0.F, 0.1F}})));
+  CHECK(place_probabilities(probabilities, pass, 2).equal(torch::zeros({4})));
+}
+
+TEST_CASE("B5.8 the weights of experts that miss the backward pass are made up for by the others of the row") {
+  const MixturePass pass = two_samples({true, true});
+  const Tensor weights = torch::tensor({0.75F, 0.4F, 0.25F, 0.6F});
+  CHECK_FALSE(missing_factors(pass, {true, true}, weights).defined());
+  const Tensor factors = missing_factors(pass, {false, true}, weights);
+  CHECK(factors.allclose(torch::tensor({4.F, 1 / 0.6F, 4.F, 1 / 0.6F})));
+  CHECK(missing_factors(pass, {false, false}, weights).equal(torch::ones({4})));
+  CHECK(scale_places(torch::ones({4, 2, 1}), factors).sum(0).flatten()[0].item<float>() == doctest::Approx(11.3333));
+}
+
 TEST_CASE("outputs of any shape are added up by row") {
   const Tensor outputs = torch::arange(8, torch::kFloat).view({4, 1, 2});
-  const Tensor rows = torch::tensor({0, 2, 0, 2}, torch::kLong);
-  const Tensor sum = add_up(outputs, torch::tensor({1.F, 2.F, 3.F, 4.F}), rows, 3);
+  MixturePass pass;
+  pass.choice.offsets = {0, 2, 2, 4};
+  pass.rows = torch::tensor({0, 2, 0, 2}, torch::kLong);
+  const Tensor sum = add_up(outputs, torch::tensor({1.F, 2.F, 3.F, 4.F}), pass);
   CHECK(sum.equal(torch::tensor({12.F, 16.F, 0.F, 0.F, 28.F, 34.F}).view({3, 1, 2})));
 }

@@ -9,6 +9,7 @@
 #include "skep/moe/client/autograd.hpp"
 #include "skep/moe/client/mixture_client.hpp"
 #include "skep/moe/client/mixture_pass.hpp"
+#include "skep/moe/client/mixture_weights.hpp"
 #include "skep/moe/tensor/torch.hpp"
 
 namespace skep::inline v0::moe {
@@ -22,6 +23,7 @@ class MixtureCall : public torch::autograd::Function<MixtureCall> {
   struct Shared {
     std::shared_ptr<MixtureClient> client;
     MixturePass pass;
+    Tensor weights;  ///< float[places] of the average, without a graph; undefined: none is taken
   };
 
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
@@ -49,11 +51,14 @@ class MixtureCall : public torch::autograd::Function<MixtureCall> {
       const at::NoGradGuard no_grad;
       std::vector<Tensor> sent = to_send(gradients);
       if (shared->client->options().detect_anomalies) require_finite(sent, "gradients");
-      for (const Tensor& places : shared->client->backward(pass, sent)) {
+      auto [answers, answered] = shared->client->backward(pass, sent);
+      const Tensor factors = shared->weights.defined() ? missing_factors(pass, answered, shared->weights) : Tensor();
+      for (Tensor& places : answers) {
         if (!places.is_floating_point()) {
           found.emplace_back();
           continue;
         }
+        if (factors.defined()) places = scale_places(places, factors);
         std::vector<std::int64_t> shape = places.sizes().vec();
         shape[0] = batch;
         found.push_back(at::zeros(shape, places.options()).index_add_(0, pass.rows, places).to(device));

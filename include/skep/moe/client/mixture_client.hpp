@@ -100,8 +100,9 @@ class MixtureClient {
 
   /// Sends the experts that answered forward the gradients of their outputs.
   /// @param gradients  for each output [places, ...]
-  /// @return for each input [places, ...], zeros where no answer came
-  [[nodiscard]] std::vector<Tensor> backward(const MixturePass& pass, const std::vector<Tensor>& gradients) {
+  /// @return for each input [places, ...], zeros where no answer came; and which calls were answered
+  [[nodiscard]] std::pair<std::vector<Tensor>, std::vector<bool>> backward(const MixturePass& pass,
+                                                                           const std::vector<Tensor>& gradients) {
     const DispatchOptions limits{.timeout = options_.backward_timeout,
                                  .timeout_after_k_min = options_.timeout_after_k_min,
                                  .k_min = options_.backward_k_min};
@@ -119,7 +120,7 @@ class MixtureClient {
       return answers[row] < std::min<std::size_t>(options_.backward_k_min, pass.answers[row]);
     };
     conclude(pass, exchange, true, poor, options_.backward_k_min);
-    return pass.join(pass.contract->inputs, exchange.answers);
+    return {pass.join(pass.contract->inputs, exchange.answers), std::move(exchange.answered)};
   }
 
   /// Throws errc::not_found: the search came back empty for the whole batch.

@@ -55,10 +55,55 @@ struct MixtureOptions {
   Duration backward_timeout = 60s;           ///< for all answers of a backward pass
   bool detect_anomalies = false;             ///< NaN or infinity in an input is an error, in an answer a failed expert
   bool allow_zero_outputs = false;           ///< zeros for samples without k_min answers, instead of an error
+  bool zero_missing_gradients = false;       ///< an expert that misses backward counts as a constant, as in Hivemind
+                                             ///< 1.1; by default the others' weights are rescaled to stand for it
   std::size_t num_workers = 0;               ///< see BeamOptions
   Duration cache_time = 5s;                  ///< how long found experts are used without asking the DHT again
   PenaltyOptions penalties = {};  ///< how long failed experts are left alone, so that the next best take over
   std::function<void(const MixtureReport&)> observer = {};  ///< called after each pass on the thread that ran it
+};
+
+/// Options of a switch mixture, with Hivemind's names and defaults; the first four are required.
+struct SwitchMixtureOptions {
+  std::int64_t in_features;  ///< see MixtureOptions, as all that is not explained here
+  std::vector<Coordinate> grid_size;
+  dht::DHT dht;
+  std::string uid_prefix;
+  std::size_t k_best = 1;
+  std::size_t k_min = 0;
+  Duration forward_timeout = 60s;
+  Duration timeout_after_k_min = unlimited;
+  std::size_t backward_k_min = 0;
+  Duration backward_timeout = 60s;
+  bool detect_anomalies = false;
+  bool allow_zero_outputs = true;  ///< samples without k_min answers pass unchanged, instead of an error
+  double utilization_alpha = 0.9;  ///< weight of the past in the running utilization of the coordinates
+  double grid_dropout = 1.0;       ///< probability with which a coordinate is kept in training: 1 is off
+  double jitter_eps = 0.01;        ///< the gate's input is multiplied by 1 - eps to 1 + eps in training: 0 is off
+  std::size_t num_workers = 0;
+  Duration cache_time = 5s;
+  PenaltyOptions penalties = {};
+  std::function<void(const MixtureReport&)> observer = {};
+
+  /// Those that any mixture has.
+  [[nodiscard]] MixtureOptions mixture() const {
+    return {.in_features = in_features,
+            .grid_size = grid_size,
+            .dht = dht,
+            .uid_prefix = uid_prefix,
+            .k_best = k_best,
+            .k_min = k_min,
+            .forward_timeout = forward_timeout,
+            .timeout_after_k_min = timeout_after_k_min,
+            .backward_k_min = backward_k_min,
+            .backward_timeout = backward_timeout,
+            .detect_anomalies = detect_anomalies,
+            .allow_zero_outputs = allow_zero_outputs,
+            .num_workers = num_workers,
+            .cache_time = cache_time,
+            .penalties = penalties,
+            .observer = observer};
+  }
 };
 
 }  // namespace skep::inline v0::moe

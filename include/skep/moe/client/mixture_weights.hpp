@@ -1,4 +1,4 @@
-// The arithmetic of a mixture: what its experts' scores are and how their outputs are averaged.
+// The arithmetic of a mixture: what its experts' scores are and how their outputs are added up.
 #pragma once
 
 #include <algorithm>
@@ -14,12 +14,17 @@
 
 namespace skep::inline v0::moe {
 
-/// The logits of each row's experts: for each the sum of the grid's scores at its coordinates.
-/// @param grid_scores  for each dimension float[rows, size]
-/// @return float[rows, k], k the longest list of the batch, at least 1; shorter ones are filled with minus infinity
-[[nodiscard]] inline Tensor sum_grid_scores(const std::vector<Tensor>& grid_scores, const ExpertChoice& choice) {
+namespace detail {
+
+/// Where the scores of each row's experts stand in a grid.
+struct GridPlaces {
+  std::vector<Tensor> index;  ///< for each dimension int64[rows, k]: the expert's coordinate
+  Tensor padding;             ///< bool[rows, k]: there is no such expert
+};
+
+/// k is the longest list of the batch, at least 1.
+[[nodiscard]] inline GridPlaces grid_places(const ExpertChoice& choice, std::size_t dimensions) {
   const std::size_t rows = choice.rows();
-  const std::size_t dimensions = grid_scores.size();
   std::size_t width = 1;
   for (std::size_t row = 0; row < rows; ++row) width = std::max(width, choice.row(row).size());
   std::vector<std::vector<Coordinate>> coordinates;  // of each expert
@@ -29,24 +34,77 @@ namespace skep::inline v0::moe {
   }
 
   const std::vector<std::int64_t> shape{static_cast<std::int64_t>(rows), static_cast<std::int64_t>(width)};
-  Tensor padding = at::ones(shape, at::kBool);
-  std::vector<Tensor> index;  // for each dimension, the coordinate to look up
+  GridPlaces places{{}, at::ones(shape, at::kBool)};
   std::vector<std::int64_t*> at;
   for (std::size_t d = 0; d < dimensions; ++d) {
-    index.push_back(at::zeros(shape, at::kLong));
-    at.push_back(index.back().data_ptr<std::int64_t>());
+    places.index.push_back(at::zeros(shape, at::kLong));
+    at.push_back(places.index.back().data_ptr<std::int64_t>());
   }
   for (std::size_t row = 0; row < rows; ++row) {
     const auto experts = choice.row(row);
     for (std::size_t k = 0; k < experts.size(); ++k) {
-      padding.data_ptr<bool>()[row * width + k] = false;
+      places.padding.data_ptr<bool>()[row * width + k] = false;
       for (std::size_t d = 0; d < dimensions; ++d) at[d][row * width + k] = coordinates[experts[k]][d];
     }
   }
+  return places;
+}
+
+/// Combines each expert's scores, one for each dimension; minus infinity where there is no expert.
+template <class Combine>
+[[nodiscard]] Tensor combine_grid_scores(const std::vector<Tensor>& grid_scores, const ExpertChoice& choice,
+                                         Combine combine) {
+  const GridPlaces places = grid_places(choice, grid_scores.size());
   const at::Device device = grid_scores.front().device();
-  Tensor scores = grid_scores[0].gather(1, index[0].to(device));
-  for (std::size_t d = 1; d < dimensions; ++d) scores = scores + grid_scores[d].gather(1, index[d].to(device));
-  return scores.masked_fill(padding.to(device), -std::numeric_limits<double>::infinity());
+  Tensor scores = grid_scores[0].gather(1, places.index[0].to(device));
+  for (std::size_t d = 1; d < grid_scores.size(); ++d) {
+    scores = combine(scores, grid_scores[d].gather(1, places.index[d].to(device)));
+  }
+  return scores.masked_fill(places.padding.to(device), -std::numeric_limits<double>::infinity());
+}
+
+/// Who answered whom, in the order of the scores and in that of the plan.
+struct AnswerMask {
+  Tensor dead;   ///< bool[rows, k]: no answer of that expert counts
+  Tensor poor;   ///< bool[rows, 1]: the row has fewer answers than needed, or none
+  Tensor entry;  ///< int64[places]: where each place stands in [rows, k]
+  bool any_poor = false;
+};
+
+[[nodiscard]] inline AnswerMask answer_mask(const MixturePass& pass, std::int64_t width, std::size_t needed) {
+  const auto rows = static_cast<std::int64_t>(pass.choice.rows());
+  AnswerMask mask{at::ones({rows, width}, at::kBool), at::zeros({rows, 1}, at::kBool),
+                  at::empty(pass.rows.sizes(), at::kLong)};
+  std::vector<bool> alive(pass.choice.experts.size());
+  for (std::size_t i = 0; i < pass.plan.calls(); ++i) alive[pass.plan.experts[i]] = pass.alive[i];
+  for (std::size_t row = 0; row < pass.choice.rows(); ++row) {
+    const bool poor = pass.answers[row] < std::max<std::size_t>(needed, 1);
+    mask.poor.data_ptr<bool>()[row] = poor;
+    mask.any_poor = mask.any_poor || poor;
+    const auto experts = pass.choice.row(row);
+    for (std::size_t k = 0; k < experts.size(); ++k) {
+      const std::size_t at = row * static_cast<std::size_t>(width) + k;
+      mask.dead.data_ptr<bool>()[at] = !alive[experts[k]];
+      mask.entry.data_ptr<std::int64_t>()[pass.plan.places[pass.choice.offsets[row] + k]] =
+          static_cast<std::int64_t>(at);
+    }
+  }
+  return mask;
+}
+
+}  // namespace detail
+
+/// The logits of each row's experts: for each the sum of the grid's scores at its coordinates.
+/// @param grid_scores  for each dimension float[rows, size]
+/// @return float[rows, k], k the longest list of the batch, at least 1; shorter ones are filled with minus infinity
+[[nodiscard]] inline Tensor sum_grid_scores(const std::vector<Tensor>& grid_scores, const ExpertChoice& choice) {
+  return detail::combine_grid_scores(grid_scores, choice, [](const Tensor& a, const Tensor& b) { return a + b; });
+}
+
+/// The probabilities of each row's experts: for each the product of the grid's probabilities at its coordinates.
+/// @return as `sum_grid_scores`
+[[nodiscard]] inline Tensor multiply_grid_scores(const std::vector<Tensor>& grid_probs, const ExpertChoice& choice) {
+  return detail::combine_grid_scores(grid_probs, choice, [](const Tensor& a, const Tensor& b) { return a * b; });
 }
 
 /// The weight of the output at each place of the plan: the softmax of a row's logits over the experts that answered;
@@ -54,45 +112,69 @@ namespace skep::inline v0::moe {
 /// @param logits  float[rows, k] of `sum_grid_scores`
 /// @return float[places]
 [[nodiscard]] inline Tensor place_weights(const Tensor& logits, const MixturePass& pass, std::size_t needed) {
-  const auto width = static_cast<std::size_t>(logits.size(1));
-  Tensor dead = at::ones(logits.sizes(), at::kBool);
-  Tensor empty = at::zeros({logits.size(0), 1}, at::kBool);
-  Tensor entry = at::empty(pass.rows.sizes(), at::kLong);  // where the weight of each place stands in [rows, k]
-  std::vector<bool> alive(pass.choice.experts.size());
-  for (std::size_t i = 0; i < pass.plan.calls(); ++i) alive[pass.plan.experts[i]] = pass.alive[i];
-  bool any_empty = false;
-  for (std::size_t row = 0; row < pass.choice.rows(); ++row) {
-    const bool poor = pass.answers[row] < std::max<std::size_t>(needed, 1);
-    empty.data_ptr<bool>()[row] = poor;
-    any_empty = any_empty || poor;
-    const auto experts = pass.choice.row(row);
-    for (std::size_t k = 0; k < experts.size(); ++k) {
-      const std::size_t at = row * width + k;
-      dead.data_ptr<bool>()[at] = !alive[experts[k]];
-      entry.data_ptr<std::int64_t>()[pass.plan.places[pass.choice.offsets[row] + k]] = static_cast<std::int64_t>(at);
+  const detail::AnswerMask mask = detail::answer_mask(pass, logits.size(1), needed);
+  const at::Device device = logits.device();
+  const Tensor poor = mask.poor.to(device);
+  Tensor weights = logits.masked_fill(mask.dead.to(device), -std::numeric_limits<double>::infinity());
+  if (mask.any_poor) weights = weights.masked_fill(poor, 0);  // the softmax of nothing would be NaN
+  weights = weights.softmax(-1);
+  if (mask.any_poor) weights = weights.masked_fill(poor, 0);
+  return weights.flatten().index_select(0, mask.entry.to(device));
+}
+
+/// The weight of the output at each place of the plan: its expert's own probability, whoever else answered; zero where
+/// no answer came and in rows with fewer than `needed` answers.
+/// @param probabilities  float[rows, k] of `multiply_grid_scores`
+/// @return float[places]
+[[nodiscard]] inline Tensor place_probabilities(const Tensor& probabilities, const MixturePass& pass,
+                                                std::size_t needed) {
+  const detail::AnswerMask mask = detail::answer_mask(pass, probabilities.size(1), needed);
+  const at::Device device = probabilities.device();
+  const Tensor nothing = mask.dead.logical_or(mask.poor).to(device);
+  return probabilities.masked_fill(nothing, 0).flatten().index_select(0, mask.entry.to(device));
+}
+
+/// By how much the gradients of the inputs grow where experts that answered forward miss the backward pass: for each
+/// place the weight of all that answered forward over the weight of those that answered now, as if the average had been
+/// taken over these. Undefined when nobody is missing.
+/// @param weights  float[places] of the forward pass
+/// @return float[places]
+[[nodiscard]] inline Tensor missing_factors(const MixturePass& pass, const std::vector<bool>& answered,
+                                            const Tensor& weights) {
+  if (answered == pass.alive) return {};
+  const Tensor values = weights.detach().to(at::kCPU, at::kFloat).contiguous();
+  const float* const weight = values.data_ptr<float>();
+  std::vector<float> had(pass.choice.rows());
+  std::vector<float> has(pass.choice.rows());
+  for (std::size_t call = 0; call < pass.plan.calls(); ++call) {
+    for (std::uint32_t place = pass.plan.offsets[call]; place < pass.plan.offsets[call + 1]; ++place) {
+      if (pass.alive[call]) had[pass.plan.rows[place]] += weight[place];
+      if (answered[call]) has[pass.plan.rows[place]] += weight[place];
     }
   }
-  const at::Device device = logits.device();
-  empty = empty.to(device);
-  Tensor weights = logits.masked_fill(dead.to(device), -std::numeric_limits<double>::infinity());
-  if (any_empty) weights = weights.masked_fill(empty, 0);  // the softmax of nothing would be NaN
-  weights = weights.softmax(-1);
-  if (any_empty) weights = weights.masked_fill(empty, 0);
-  return weights.flatten().index_select(0, entry.to(device));
+  Tensor factors = at::ones(values.sizes(), at::kFloat);
+  for (std::size_t place = 0; place < pass.plan.rows.size(); ++place) {
+    const std::uint32_t row = pass.plan.rows[place];
+    if (has[row] > 0) factors.data_ptr<float>()[place] = had[row] / has[row];
+  }
+  return factors;
+}
+
+/// [places, ...] times float[places].
+[[nodiscard]] inline Tensor scale_places(const Tensor& tensor, const Tensor& factors) {
+  std::vector<std::int64_t> broadcast(static_cast<std::size_t>(tensor.dim()), 1);
+  broadcast[0] = -1;
+  return tensor * factors.to(tensor.device(), tensor.scalar_type()).view(broadcast);
 }
 
 /// Adds up for each row its experts' outputs, each times its weight.
-/// @param outputs       of one kind, [places, ...]
-/// @param weights       float[places]
-/// @param row_of_place  int64[places]
-[[nodiscard]] inline Tensor add_up(const Tensor& outputs, const Tensor& weights, const Tensor& row_of_place,
-                                   std::int64_t rows) {
-  std::vector<std::int64_t> broadcast(static_cast<std::size_t>(outputs.dim()), 1);
-  broadcast[0] = -1;
+/// @param outputs  of one kind, [places, ...]
+/// @param weights  float[places]
+[[nodiscard]] inline Tensor add_up(const Tensor& outputs, const Tensor& weights, const MixturePass& pass) {
   std::vector<std::int64_t> shape = outputs.sizes().vec();
-  shape[0] = rows;
-  const Tensor weighted = outputs * weights.to(outputs.scalar_type()).view(broadcast);
-  return at::zeros(shape, outputs.options()).index_add(0, row_of_place, weighted);
+  shape[0] = static_cast<std::int64_t>(pass.choice.rows());
+  return at::zeros(shape, outputs.options())
+      .index_add(0, pass.rows.to(outputs.device()), scale_places(outputs, weights));
 }
 
 }  // namespace skep::inline v0::moe
