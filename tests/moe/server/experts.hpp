@@ -1,5 +1,5 @@
-// Experts of the tests: one written as the documentation says, one with keyword inputs and several outputs, a failing
-// one.
+// Experts of the tests: one written as the documentation says, some with keyword inputs, several outputs and
+// dictionaries, a failing one.
 #pragma once
 
 #include <array>
@@ -36,6 +36,29 @@ struct skep::moe::Expert<Keywords> {
   static auto make(const ExpertOptions&) { return Keywords(); }
   static auto sample(const ExpertOptions& o) {
     return std::tuple{std::tuple{row(o.hidden_dim), row(2, at::kLong)}, row(o.hidden_dim), row(1)};
+  }
+};
+
+/// Keyword inputs alone: forward(scale, input) -> w * scale * input.
+struct KeywordsOnlyImpl : torch::nn::Module {
+  KeywordsOnlyImpl() : w(register_parameter("w", torch::ones({1}))) {}
+  torch::Tensor forward(const torch::Tensor& scale, const torch::Tensor& input) { return w * scale * input; }
+  torch::Tensor w;
+};
+TORCH_MODULE(KeywordsOnly);
+template <>
+struct skep::moe::Expert<KeywordsOnly> {
+  static constexpr auto name = "keywords_only";
+  static constexpr std::array keyword_names{"scale", "input"};
+  static auto make(const ExpertOptions&) { return KeywordsOnly(); }
+  static auto sample(const ExpertOptions& o) { return std::tuple{row(1), row(o.hidden_dim)}; }
+};
+
+/// {left: (x, index), right: y} -> {sum: x + y, index: index}, as a tree that its types do not tell.
+struct NamedImpl : torch::nn::Module {
+  skep::moe::TensorTree forward(const skep::moe::TensorTree& input) {
+    const auto& left = input.items()[1].items();
+    return skep::moe::TensorTree::dict({"sum", "index"}, {left[0].leaf() + input.items()[0].leaf(), left[1]});
   }
 };
 

@@ -92,7 +92,46 @@ TEST_CASE("H-13 keyword inputs, nested inputs and several outputs, in wire order
   CHECK(at::allclose(gradients[3], x));
 }
 
-TEST_CASE("C1.8 the schema is the sample's, and its bytes are Hivemind's for nop") {
+TEST_CASE("H-13 C4.2 a module with keyword inputs alone is served and trained") {
+  ModuleBackend<KeywordsOnly> backend("keywords.0", {.expert = {.hidden_dim = 4}, .optimizer = sgd(1)});
+  CHECK(backend.schema().args.items().empty());
+  CHECK(backend.schema().keyword_names == std::vector<std::string>{"scale", "input"});
+  CHECK(backend.forward_check().size() == 2);
+  const auto input = torch::ones({3, 4}), scale = torch::full({3, 1}, 2.F);
+  CHECK(at::equal(backend.forward({input, scale})[0], input * 2));  // by sorted name
+  CHECK(at::equal(backend.backward({input, scale, input})[0], input * 2));
+  CHECK(backend.module()->w.item<float>() == 1 - 24);
+  const auto info = ExpertSchema::decode(backend.get_info());
+  REQUIRE(info);
+  CHECK(info->kwargs.keys().size() == 2);
+}
+
+TEST_CASE("H-13 inputs and outputs may be dictionaries, whose keys the sample and the first outputs tell") {
+  using Module = torch::nn::ModuleHolder<NamedImpl>;
+  const auto sample = TensorTree::dict({"right", "left"}, {row(4), TensorTree::tuple({row(4), row(2, at::kLong)})});
+  ModuleBackend<Module> backend("named.0", Module(), sample);
+  CHECK(backend.schema().args.items()[0].keys() == std::vector<std::string>{"right", "left"});
+  CHECK(backend.schema().outputs.keys() == std::vector<std::string>{"sum", "index"});
+  const auto left = torch::randn({3, 4}), right = torch::randn({3, 4}), index = torch::ones({3, 2}, at::kLong);
+  const auto y = backend.forward({left, index, right});  // on the wire by sorted key
+  REQUIRE(y.size() == 2);
+  CHECK(at::equal(y[0], index));
+  CHECK(at::equal(y[1], left + right));
+  CHECK(at::equal(backend.backward({left, index, right, index, left})[2], left));
+}
+
+TEST_CASE("an optimizer fixed at compile time keeps its type") {
+  ModuleBackend<Touchy, torch::optim::SGD> backend("touchy.0", {.expert = {.hidden_dim = 2}},
+                                                   torch::optim::SGDOptions(0.5).momentum(0.9));
+  (void)backend.backward({torch::ones({1, 2}), torch::ones({1, 2})});
+  CHECK(backend.module()->w.item<float>() == 0);
+  const torch::optim::SGD& sgd = backend.optimizer();
+  CHECK(sgd.state().size() == 1);
+  ModuleBackend<torch::nn::Linear, torch::optim::Adam> linear("linear.0", torch::nn::Linear(2, 2), row(2), {});
+  CHECK(static_cast<const torch::optim::AdamOptions&>(linear.optimizer().param_groups()[0].options()).lr() == 1e-3);
+}
+
+TEST_CASE("C1.8 B2.2 the schema is the sample's, and its bytes are Hivemind's for nop") {
   const ModuleBackend<Nop> nop("nop.0", {.expert = {.hidden_dim = 1024}});
   CHECK(nop.get_info().size() == 313);
   ModuleBackend<Gated> half("gated.0", {.expert = {.hidden_dim = 4}, .compression = Compression::float16});

@@ -28,6 +28,18 @@ struct ComputedModule {
 
 namespace detail {
 
+/// The words of an exception, to be told by somebody else: LibTorch's without where it was, ours without the prefix.
+[[nodiscard]] inline std::string what_of(const std::exception& e) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
+  std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : e.what();
+  if (text.starts_with("skep: ")) text.erase(0, 6);
+  return text.substr(0, text.find_last_not_of('\n') + 1);
+}
+/// The same error, told with who met it.
+[[nodiscard]] inline Error in_context(const std::string& who, const Error& e) {
+  return {e.code(), who + ": " + what_of(e)};
+}
+
 /// Replaces the tensors of a tree by what describes them.
 template <class Describe>
 [[nodiscard]] SchemaTree describe_tree(const TensorTree& tree, Describe&& describe) {
@@ -72,7 +84,7 @@ template <class Compute>
     });
   } catch (const std::exception& e) {
     throw Error(errc::invalid_argument, "expert " + uid + " (" + module.class_name +
-                                            ") cannot compute the sample that its description gives: " + e.what());
+                                            ") cannot compute the sample that its description gives: " + what_of(e));
   }
 }
 

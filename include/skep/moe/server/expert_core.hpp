@@ -9,7 +9,6 @@
 #include <mutex>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,15 +24,6 @@
 #include "skep/moe/tensor/schema.hpp"
 
 namespace skep::inline v0::moe {
-
-namespace detail {
-/// The same error, told with who met it.
-[[nodiscard]] inline Error in_context(const std::string& who, const Error& e) {
-  std::string_view sentence = e.what();
-  if (sentence.starts_with("skep: ")) sentence.remove_prefix(6);
-  return {e.code(), who + ": " + std::string(sentence)};
-}
-}  // namespace detail
 
 /// An expert without its queues: forward and backward over a module, what they may change, and the state.
 ///
@@ -160,7 +150,12 @@ class ExpertCore {
     }
   }
   [[nodiscard]] std::vector<Tensor> compute(std::span<const Tensor> inputs) const {
-    std::vector<Tensor> outputs = module_.compute(inputs);
+    std::vector<Tensor> outputs;
+    try {
+      outputs = module_.compute(inputs);
+    } catch (const c10::Error& e) {
+      throw Error(errc::invalid_argument, "expert " + uid_ + " cannot compute the request: " + detail::what_of(e));
+    }
     if (outputs.size() == outputs_.size()) return outputs;
     throw Error(errc::invalid_argument, "expert " + uid_ + " computed " + std::to_string(outputs.size()) +
                                             " outputs, its schema says " + std::to_string(outputs_.size()));

@@ -37,7 +37,8 @@ namespace detail {
   if (!tensor.defined() || !(at::isFloatingType(tensor.scalar_type()) || at::isComplexType(tensor.scalar_type()))) {
     return true;
   }
-  if (tensor.is_cpu() && !tensor.is_sparse() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous()) {
+  if (tensor.is_sparse()) return all_finite(tensor._values());
+  if (tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous()) {
     return detail::all_finite(tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
   }
   return at::isfinite(tensor).all().item<bool>();

@@ -185,11 +185,10 @@ class TorchScriptBackend final : public PooledBackend {
       }
       return module;
     } catch (const c10::Error& e) {
-      throw Error(errc::invalid_argument, "cannot read the TorchScript file " + printable(script.file) + ": " +
-                                              printable(first_line(e.what_without_backtrace())));
+      throw Error(errc::invalid_argument,
+                  "cannot read the TorchScript file " + printable(script.file) + ": " + printable(detail::what_of(e)));
     }
   }
-  [[nodiscard]] static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
   [[nodiscard]] static ComputedModule describe(const std::string& uid, const torch::jit::Module& module,
                                                const TorchScriptOptions& script, const BackendOptions& options) {
