@@ -198,3 +198,17 @@ TEST_CASE("a flood of rumours neither grows the book nor drives out who was met"
   CHECK(store.size() == 50);
   CHECK(store.addresses(a, second(1)) == list({1}));
 }
+
+TEST_CASE("the program that a connected peer says it is, as long as it is connected") {
+  PeerStore store;
+  store.set_agent(a, "unknown");
+  CHECK(store.agent(a).empty());
+  store.connected(a);
+  store.identified(a, list({1}), {}, second(0));
+  store.set_agent(a, "skep/0.1");
+  CHECK(store.agent(a) == "skep/0.1");
+  store.set_agent(a, std::string(1000, 'x'));
+  CHECK(store.agent(a) == std::string(128, 'x'));
+  store.disconnected(a, second(1));
+  CHECK(store.agent(a).empty());
+}

@@ -69,6 +69,12 @@ class Host {
   }
   /// Who is connected now.
   [[nodiscard]] std::vector<PeerId> peers() const { return state().peers(); }
+  /// The program that a connected peer says it is, such as "skep/0.1": foreign text. Empty before it has told.
+  [[nodiscard]] std::string agent(const PeerId& peer) const { return state().store().agent(peer); }
+  /// Where a peer is said to be, without its /p2p.
+  [[nodiscard]] std::vector<Multiaddr> addresses(const PeerId& peer) const {
+    return state().store().addresses(peer, state().now());
+  }
   /// What its connections have received and sent so far.
   [[nodiscard]] const Traffic& traffic() const noexcept { return state().traffic(); }
   /// Remembers an address of a peer, with or without its /p2p, for as long as the host lives.

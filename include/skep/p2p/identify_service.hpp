@@ -165,6 +165,7 @@ class IdentifyService final : public std::enable_shared_from_this<IdentifyServic
   void heard(Connection& connection, PeerDescription description) {
     connection.set_identified();
     state_.store().identified(connection.peer(), description.addresses, description.protocols, state_.now());
+    state_.store().set_agent(connection.peer(), description.agent);
     if (known_) known_(connection.shared_from_this(), description);
   }
 

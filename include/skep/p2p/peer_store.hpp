@@ -59,6 +59,7 @@ class PeerStore {
     if (known == peers_.end() || known->second.connections == 0) return;
     if (--known->second.connections > 0) return;
     known->second.protocols.clear();
+    known->second.agent.clear();
     const SteadyTime expires = deadline_after(now, limits_.after_disconnect);
     for (auto& address : known->second.addresses) {
       if (address.told_by_itself) address.expires = std::max(address.expires, expires);
@@ -88,6 +89,18 @@ class PeerStore {
       if (address.bytes().size() > limits_.address_size) continue;
       if (Address* kept = add(known, address.without_peer(), now, expires)) kept->told_by_itself = true;
     }
+  }
+
+  /// The program that a connected peer says it is; the beginning of a long name. Ignored when it is not connected any
+  /// more.
+  void set_agent(const PeerId& peer, std::string_view agent) {
+    const auto known = peers_.find(peer);
+    if (known != peers_.end() && known->second.connections > 0) known->second.agent = agent.substr(0, 128);
+  }
+  /// Empty when it is not connected or has told nothing yet.
+  [[nodiscard]] std::string agent(const PeerId& peer) const {
+    const auto known = peers_.find(peer);
+    return known == peers_.end() ? std::string() : known->second.agent;
   }
 
   /// Whether a connected peer listed the protocol. False may also mean that it has told nothing yet.
@@ -167,6 +180,7 @@ class PeerStore {
   struct Peer {
     std::vector<Address> addresses;
     std::vector<std::string> protocols;  // sorted
+    std::string agent;
     std::size_t connections = 0;
   };
 
