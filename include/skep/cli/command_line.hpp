@@ -103,6 +103,11 @@ class CommandLine {
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     describe(option, group, type, std::move(check));
   }
+  /// A value that stands by itself, without a flag; it has to be there.
+  void positional(const std::string& name, std::string& value, Check check, const std::string& help) {
+    auto* const option = app_.add_option(name, value, help)->required();
+    describe(option, "What to do it with", "", std::move(check));
+  }
   /// A flag with any number of values; without any it counts as not given, as when a script had none to pass.
   void list(const std::string& group, const std::string& flag, const std::string& type,
             std::vector<std::string>& values, Check check, const std::string& help) {
@@ -137,6 +142,9 @@ class CommandLine {
       return refuse<Flags>(error.sentence);
     } catch (const CLI::ExtrasError&) {
       return refuse<Flags>(unknown_flag(app_.remaining().front()));
+    } catch (const CLI::RequiredError& error) {
+      const std::string_view text = error.what();
+      return refuse<Flags>(std::string(text.substr(0, text.find(' '))) + " is missing; see " + command_ + " --help");
     } catch (const CLI::ArgumentMismatch& error) {
       const std::string_view text = error.what();
       return refuse<Flags>(std::string(text.substr(0, text.find(':'))) + ": a value is missing, or there are too many");
