@@ -62,10 +62,10 @@ TEST_CASE("D1 the optimizers and their learning rates") {
   CHECK(rate_of(flags) == 1e-3);
   flags.optimizer = "sgd";
   CHECK(rate_of(flags) == 0.01);
-  for (const char* name : {"adam", "sgd"}) {
+  flags.learning_rate = 0.5;
+  for (const auto& name : cli::detail::optimizer_names()) {
     flags.optimizer = name;
-    flags.learning_rate = 0.5;
-    CHECK(rate_of(flags) == 0.5);
+    if (name != "none") CHECK(rate_of(flags) == 0.5);
   }
   flags.optimizer = "none";
   CHECK(cli::server_options(flags).optimizer({torch::zeros({1}).requires_grad_()}) == nullptr);

@@ -24,12 +24,6 @@ namespace skep::inline v0::cli {
 
 namespace detail {
 
-[[nodiscard]] inline moe::OptimizerFactory optimizer(const ServerFlags& flags) {
-  if (flags.learning_rate && flags.optimizer == "adam") return moe::adam(*flags.learning_rate);
-  if (flags.learning_rate && flags.optimizer == "sgd") return moe::sgd(*flags.learning_rate);
-  return moe::optimizer_of_name(flags.optimizer);
-}
-
 [[nodiscard]] inline int compute_threads(const ServerFlags& flags) {
   if (flags.threads) return static_cast<int>(*flags.threads);
   return static_cast<int>(fair_share(std::thread::hardware_concurrency(), processes_of_this_program()));
@@ -63,12 +57,6 @@ namespace detail {
   return group;
 }
 
-[[nodiscard]] inline moe::Compression compression(const ServerFlags& flags) {
-  const auto codec = moe::compression_of_name(flags.compression);
-  if (!codec) throw Error(errc::invalid_argument, "--compression: " + codec.error().message());
-  return *codec;
-}
-
 }  // namespace detail
 
 /// The options of a Server that flags stand for. Throws errc::invalid_argument with a sentence that names the flag for
@@ -77,18 +65,19 @@ namespace detail {
   if (flags.device.starts_with("cuda") && !at::hasCUDA()) {
     throw Error(errc::invalid_argument, "--device: this LibTorch knows no CUDA; leave out --device, or give cpu");
   }
-  moe::ServerOptions options{.experts = {detail::expert_group(flags)},
-                             .optimizer = detail::optimizer(flags),
-                             .schedule = {.kind = moe::schedule_of_name(flags.scheduler),
-                                          .num_warmup_steps = flags.num_warmup_steps.value_or(0),
-                                          .num_training_steps = flags.num_training_steps.value_or(0)},
-                             .clip_grad_norm = flags.clip_grad_norm,
-                             .accumulate_samples = static_cast<std::size_t>(flags.accumulate_samples.value_or(0)),
-                             .min_batch_size = static_cast<std::size_t>(flags.min_batch_size),
-                             .max_batch_size = static_cast<std::size_t>(flags.max_batch_size),
-                             .compression = detail::compression(flags),
-                             .threads = detail::compute_threads(flags),
-                             .update_period = detail::seconds(flags.update_period)};
+  moe::ServerOptions options{
+      .experts = {detail::expert_group(flags)},
+      .optimizer = moe::optimizer_of_name(flags.optimizer, flags.learning_rate),
+      .schedule = {.kind = moe::schedule_of_name(flags.scheduler),
+                   .num_warmup_steps = flags.num_warmup_steps.value_or(0),
+                   .num_training_steps = flags.num_training_steps.value_or(0)},
+      .clip_grad_norm = flags.clip_grad_norm,
+      .accumulate_samples = static_cast<std::size_t>(flags.accumulate_samples.value_or(0)),
+      .min_batch_size = static_cast<std::size_t>(flags.min_batch_size),
+      .max_batch_size = static_cast<std::size_t>(flags.max_batch_size),
+      .compression = moe::compression_of_name(flags.compression).value_or(moe::Compression::none),
+      .threads = detail::compute_threads(flags),
+      .update_period = detail::seconds(flags.update_period)};
   if (flags.expiration) options.expiration = detail::seconds(*flags.expiration);
   return options;
 }
