@@ -126,3 +126,15 @@ TEST_CASE("a removed pool is not run") {
   scheduler.run();
   CHECK(log == "z");
 }
+
+TEST_CASE("a thread that is woken takes what came meanwhile with it: no more wake-ups than batches") {
+  BatchScheduler scheduler;
+  std::string log;
+  const auto pool = std::make_shared<Pool>(scheduler, log);
+  std::thread thread([&] { scheduler.run(); });
+  for (int i = 0; i < 200; ++i) pool->add('a', ago(0s), ago(0s));
+  pool->add('z', ago(0s), ago(0s));
+  thread.join();
+  CHECK(log.size() == 201);
+  CHECK(scheduler.wakeups() <= log.size());
+}

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -60,6 +62,7 @@ class BatchScheduler {
     if (!pool->submitted_) {
       inbox_.push_back(pool);
       pool->submitted_ = true;
+      called_.store(true, std::memory_order_relaxed);
     }
     if (!std::exchange(asleep_, false)) return false;
     ++wakeups_;
@@ -85,15 +88,19 @@ class BatchScheduler {
     while (collect()) {
       SteadyTime next = SteadyTime::max();
       const SteadyTime begin = std::chrono::steady_clock::now();
-      if (const auto pool = choose(begin, next)) {
+      if (auto pool = choose(begin, next)) {
         pool->load_batch(begin);
         lock.unlock();
         pool->process_batch();
+        const Duration took = gather(begin);
         lock.lock();
-        order_.charge(pool->account_, std::chrono::steady_clock::now() - begin);
+        order_.charge(pool->account_, took);
+        lock.unlock();
+        pool.reset();  // the last of it may be a user's function, which may do anything
+        lock.lock();
       } else {
         lock.unlock();
-        sleep(next);
+        if (!linger(begin)) sleep(next);
         lock.lock();
       }
     }
@@ -102,6 +109,7 @@ class BatchScheduler {
   void stop() {
     const std::lock_guard lock(inbox_mutex_);
     stopping_ = true;
+    called_.store(true, std::memory_order_relaxed);
     asleep_ = false;
     wake_.notify_all();
   }
@@ -120,6 +128,7 @@ class BatchScheduler {
       }
     }
     inbox_.clear();
+    called_.store(stopping_, std::memory_order_relaxed);
     return !stopping_;
   }
   /// The pool whose batch is next, or null and the time to look again.
@@ -142,6 +151,26 @@ class BatchScheduler {
     const auto* const chosen = ready_[order_.next(candidates_)];
     return *std::ranges::find(waiting_, chosen, [](const auto& pool) { return pool.get(); });
   }
+  /// When tasks came during a batch that took no time to speak of, the next is a moment after its begin, not at once:
+  /// else two threads would spend their time on handing each other single tasks. @return how long the batch took.
+  [[nodiscard]] Duration gather(SteadyTime begin) const {
+    SteadyTime now = std::chrono::steady_clock::now();
+    const Duration took = now - begin;
+    while (called_.load(std::memory_order_relaxed) && now < begin + moment) {
+      std::this_thread::yield();
+      now = std::chrono::steady_clock::now();
+    }
+    return took;
+  }
+  /// Who has just computed is likely to be called again at once, and being woken costs both sides more than looking a
+  /// few times. @return true when called.
+  [[nodiscard]] bool linger(SteadyTime begin) const {
+    do {
+      if (called_.load(std::memory_order_relaxed)) return true;
+      std::this_thread::yield();
+    } while (std::chrono::steady_clock::now() < begin + moment);
+    return false;
+  }
   void sleep(SteadyTime until) {
     std::unique_lock lock(inbox_mutex_);
     if (stopping_ || !inbox_.empty()) return;
@@ -155,12 +184,15 @@ class BatchScheduler {
     asleep_ = false;
   }
 
+  static constexpr Duration moment = 20us;  // less than any expert takes
+
   std::mutex inbox_mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<ScheduledPool>> inbox_;  // pools to which something was submitted
   std::size_t wakeups_ = 0;
   bool asleep_ = false;
   bool stopping_ = false;
+  std::atomic<bool> called_ = false;  // written under the mutex: there is something in the inbox, or it is to stop
 
   std::mutex mutex_;
   std::vector<std::shared_ptr<ScheduledPool>> waiting_;  // pools with tasks

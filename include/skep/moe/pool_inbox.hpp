@@ -76,19 +76,25 @@ class PoolInbox {
     statistics_.waited += left.waited;
   }
   void done(const PoolDone& done) {
-    const std::lock_guard lock(mutex_);
-    ++statistics_.batches;
-    statistics_.tasks += done.tasks;
-    statistics_.samples += done.samples;
-    statistics_.failed += done.failed;
-    statistics_.computed += done.end - done.begin;
+    const std::lock_guard lock(done_mutex_);
+    ++done_.batches;
+    done_.tasks += done.tasks;
+    done_.samples += done.samples;
+    done_.failed += done.failed;
+    done_.computed += done.end - done.begin;
     // with the turns of other pools that came between
     cost_.add(done.samples, done.end - std::max(last_end_, done.submitted));
     last_end_ = done.end;
   }
   [[nodiscard]] PoolStatistics statistics() const {
-    const std::lock_guard lock(mutex_);
-    return statistics_;
+    const std::scoped_lock lock(mutex_, done_mutex_);
+    PoolStatistics all = done_;
+    all.refused = statistics_.refused;
+    all.dropped = statistics_.dropped;
+    all.expired = statistics_.expired;
+    all.queued = statistics_.queued;
+    all.waited = statistics_.waited;
+    return all;
   }
 
   [[nodiscard]] Error closed_error() const { return {errc::closed, options_.name + " is closed"}; }
@@ -115,7 +121,7 @@ class PoolInbox {
       return {code, options_.name + ": task size greater than max_task_size (" +
                         std::to_string(max_task_size(options_)) + "), it can't be processed; send it in parts"};
     }
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_, done_mutex_);
     const auto retry = retry_after(cost_, samples_, options_.max_batch_size, options_.timeout);
     return {code, options_.name + " is busy: " + std::to_string(statistics_.queued) +
                       (statistics_.queued == 1 ? " task waits" : " tasks wait") + ", retry in " +
@@ -125,11 +131,14 @@ class PoolInbox {
   const TaskPoolOptions& options_;
   std::mutex& mutex_;
   std::vector<TaskPtr> tasks_;
-  std::size_t samples_ = 0;  // of the tasks that wait, here and in the queue
-  PoolStatistics statistics_;
+  std::size_t samples_ = 0;    // of the tasks that wait, here and in the queue
+  PoolStatistics statistics_;  // of submitting and waiting
+  bool closed_ = false;
+
+  mutable std::mutex done_mutex_;  // of its own, so that callers do not wait for what the other side counts
+  PoolStatistics done_;            // of computing
   BatchCost cost_;
   SteadyTime last_end_;  // of a batch
-  bool closed_ = false;
 };
 
 }  // namespace skep::inline v0::moe::detail

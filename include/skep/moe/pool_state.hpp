@@ -25,6 +25,7 @@
 #include "skep/moe/minibatch.hpp"
 #include "skep/moe/pool_inbox.hpp"
 #include "skep/moe/pool_options.hpp"
+#include "skep/moe/pool_outbox.hpp"
 #include "skep/moe/pool_task.hpp"
 
 namespace skep::inline v0::moe::detail {
@@ -197,7 +198,7 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
   /// Tells the callers' side what left the queue.
   void settle() {
     if (left_.queued > 0) inbox_.left(std::exchange(left_, {}));
-    if (!ended_.empty()) Delivery<Task>::send(std::exchange(ended_, {}));
+    if (!ended_.empty()) outbox_->send(std::exchange(ended_, {}));
   }
 
   // the side of the computation; without a mutex
@@ -223,7 +224,7 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
         batch.ended_, [](const TaskPtr& task) { return static_cast<bool>(task->outcome.error()); });
     inbox_.done({batch.ended_.size(), batch.samples(), static_cast<std::size_t>(failed),
                  batch.tasks_.front()->submitted, batch.loaded_, std::chrono::steady_clock::now()});
-    Delivery<Task>::send(std::move(batch.ended_));
+    outbox_->send(std::move(batch.ended_));
   }
 
   Process process_;
@@ -231,6 +232,7 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
   const std::shared_ptr<BatchScheduler> scheduler_;
 
   PoolInbox<TaskPtr> inbox_;  // under the scheduler's inbox_mutex
+  const std::shared_ptr<PoolOutbox<Task>> outbox_ = std::make_shared<PoolOutbox<Task>>();
 
   // under the scheduler's mutex
   std::vector<TaskPtr> collected_;

@@ -1,7 +1,6 @@
-// PoolTask: one task between the coroutine that waits for it and the thread that computes it, and the way back.
+// PoolTask: one task between the coroutine that waits for it and the thread that computes it.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -13,7 +12,6 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/async/outcome.hpp"
-#include "skep/async/post.hpp"
 #include "skep/async/wait_list.hpp"
 #include "skep/core/time.hpp"
 #include "skep/moe/batch.hpp"
@@ -110,47 +108,6 @@ struct Abandon {
     task->done = nullptr;
     task->abandoned.store(true, std::memory_order_relaxed);
   }
-};
-
-/// Wakes the callers of one executor: a single message for all tasks of a batch that came from there.
-template <class Task>
-class Delivery {
- public:
-  explicit Delivery(std::vector<std::shared_ptr<Task>> tasks) : tasks_(std::move(tasks)) {}
-
-  void operator()() {
-    while (next_ < tasks_.size()) {
-      WaitList* const done = tasks_[next_++]->done;
-      if (done == nullptr) continue;
-      try {
-        done->resume_one();
-      } catch (...) {  // from the caller's own code: it must not take the results of others with it
-        const Executor executor = tasks_[next_ - 1]->executor;
-        if (next_ < tasks_.size()) post(executor, std::move(*this));
-        throw;
-      }
-    }
-  }
-
-  /// Sends the outcomes to where their callers wait. Almost always there is but one executor.
-  static void send(std::vector<std::shared_ptr<Task>> tasks) {
-    while (!tasks.empty()) {
-      const Executor executor = tasks.front()->executor;
-      std::vector<std::shared_ptr<Task>> here, others;
-      if (std::ranges::all_of(tasks, [&](const auto& task) { return task->executor == executor; })) {
-        here.swap(tasks);
-      } else {
-        for (auto& task : tasks) (task->executor == executor ? here : others).push_back(std::move(task));
-      }
-      const bool awaited = std::ranges::any_of(here, [](const auto& task) { return !task->abandoned.load(); });
-      if (awaited) post(executor, Delivery(std::move(here)));
-      tasks = std::move(others);
-    }
-  }
-
- private:
-  std::vector<std::shared_ptr<Task>> tasks_;
-  std::size_t next_ = 0;
 };
 
 }  // namespace skep::inline v0::moe::detail
