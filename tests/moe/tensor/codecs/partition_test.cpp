@@ -20,6 +20,9 @@ TEST_CASE("a number's part is how many borders are below it") {
       values.insert(values.end(), {0.F, -0.F, 1e30F, -1e30F, skep::test::infinity, -skep::test::infinity});
       std::vector<std::uint8_t> parts(values.size());
       partition.assign(values, 1, parts.data());
+      std::vector<std::uint8_t> portable(values.size());
+      partition.assign(values, 1, portable.data(), Simd::portable);
+      CHECK(parts == portable);
       for (std::size_t i = 0; i < values.size(); ++i) {
         const auto below = std::ranges::lower_bound(borders, values[i]) - borders.begin();
         REQUIRE(parts[i] == below);

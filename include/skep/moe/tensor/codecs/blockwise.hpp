@@ -89,10 +89,10 @@ inline constexpr std::uint32_t first_not_finite = 0x7f800000;
   return largest == 0 ? 1 : largest;
 }
 
-inline void assign_shares(std::span<const float> values, const Partition& partition, float largest,
-                          std::uint8_t* codes) noexcept {
+inline void assign_shares(std::span<const float> values, const Partition& partition, float largest, std::uint8_t* codes,
+                          Simd simd) noexcept {
   const float factor = largest == 0 ? 0 : 1 / largest;
-  if (std::isfinite(factor)) return partition.assign(values, factor, codes);
+  if (std::isfinite(factor)) return partition.assign(values, factor, codes, simd);
   for (std::size_t i = 0; i < values.size(); ++i) codes[i] = partition.part_of(values[i] / largest);
 }
 }  // namespace detail
@@ -113,7 +113,7 @@ inline void assign_shares(std::span<const float> values, const Partition& partit
     }
     float& of_block = largest[begin / blockwise_size];
     of_block = is_finite ? std::bit_cast<float>(magnitude) : detail::largest_finite(block);
-    detail::assign_shares(block, partition, of_block, codes + begin);
+    detail::assign_shares(block, partition, of_block, codes + begin, simd);
     if (!is_finite) mark_non_finite(block, codes + begin);
   }
   return codebook;

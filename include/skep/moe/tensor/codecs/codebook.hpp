@@ -47,21 +47,18 @@ class BinAverages {
   void add(std::span<const float> values, const std::uint8_t* codes) noexcept {
     std::size_t i = 0;
     for (; i + ways <= values.size(); i += ways) {
-      for (std::size_t way = 0; way < ways; ++way) (*bins_)[way][codes[i + way]].add(values[i + way]);
+      for (std::size_t way = 0; way < ways; ++way) (*bins_)[way][codes[i + way]] += Bin{values[i + way], 1};
     }
-    for (; i < values.size(); ++i) (*bins_)[0][codes[i]].add(values[i]);
+    for (; i < values.size(); ++i) (*bins_)[0][codes[i]] += Bin{values[i], 1};
   }
 
   /// 0 for bins without values, as Hivemind says. Not finite when a value was not.
   [[nodiscard]] Codebook averages() const noexcept {
     Codebook codebook{};
     for (std::size_t code = 0; code < codebook.size(); ++code) {
-      Bin bin;
-      for (const Bins& bins : *bins_) {
-        bin.sum += bins[code].sum;
-        bin.count += bins[code].count;
-      }
-      if (bin.count > 0) codebook[code] = static_cast<float>(bin.sum / static_cast<double>(bin.count));
+      Bin bin{};
+      for (const Bins& bins : *bins_) bin += bins[code];
+      if (bin[1] > 0) codebook[code] = static_cast<float>(bin[0] / bin[1]);
     }
     return codebook;
   }
@@ -69,14 +66,8 @@ class BinAverages {
  private:
   static constexpr std::size_t ways = 4;  // neighbours often fall into one bin, whose sum they would wait for
 
-  struct Bin {
-    double sum = 0;
-    std::int64_t count = 0;
-    void add(float value) noexcept {
-      sum += value;
-      ++count;
-    }
-  };
+  /// Sum and count, added to together.
+  using Bin [[gnu::vector_size(2 * sizeof(double))]] = double;
   using Bins = std::array<Bin, 256>;
 
   std::unique_ptr<std::array<Bins, ways>> bins_;

@@ -45,8 +45,8 @@ struct MomentSums {
 #if defined(__x86_64__)
   SKEP_AVX2 void add_avx2(const float* from, std::size_t size, float pivot) noexcept {
     const __m256 pivots = _mm256_set1_ps(pivot);
-    std::array<__m256d, 4> sum{};
-    std::array<__m256d, 4> square{};
+    __m256d sum[4] = {};  // no std::array, which GCC warns of: its argument loses attributes
+    __m256d square[4] = {};
     for (std::size_t i = 0; i < size; i += lanes) {
       for (std::size_t half = 0; half < 2; ++half) {
         const __m256 difference = _mm256_sub_ps(_mm256_loadu_ps(from + i + 8 * half), pivots);

@@ -6,8 +6,11 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
+
+#include "skep/moe/tensor/codecs/simd.hpp"
 
 namespace skep::inline v0::moe::codecs {
 
@@ -36,11 +39,17 @@ class Partition {
   [[nodiscard]] std::uint8_t part_of(float value) const noexcept { return find(key_of(value), first_step_); }
 
   /// parts[i] = part_of(values[i] * factor)
-  void assign(std::span<const float> values, float factor, std::uint8_t* parts) const noexcept {
-    if (first_step_ == 1) {  // as it nearly always is: the loop below it unrolled
-      for (std::size_t i = 0; i < values.size(); ++i) parts[i] = find(key_of(values[i] * factor), 1);
-    } else {
-      for (std::size_t i = 0; i < values.size(); ++i) parts[i] = find(key_of(values[i] * factor), first_step_);
+  void assign(std::span<const float> values, float factor, std::uint8_t* parts,
+              Simd simd = best_simd()) const noexcept {
+    std::array<std::uint32_t, 512> keys;
+    for (std::size_t begin = 0; begin < values.size(); begin += keys.size()) {
+      const auto some = values.subspan(begin, std::min(keys.size(), values.size() - begin));
+      keys_of(some, factor, keys.data(), simd);
+      if (first_step_ == 1) {  // as it nearly always is
+        for (std::size_t i = 0; i < some.size(); ++i) parts[begin + i] = find(keys[i], 1);
+      } else {
+        for (std::size_t i = 0; i < some.size(); ++i) parts[begin + i] = find(keys[i], first_step_);
+      }
     }
   }
 
@@ -53,6 +62,27 @@ class Partition {
     const auto if_negative = static_cast<std::uint32_t>(static_cast<std::int32_t>(bits) >> 31);
     return bits ^ (if_negative | 0x80000000U);
   }
+  static void keys_of(std::span<const float> values, float factor, std::uint32_t* keys,
+                      [[maybe_unused]] Simd simd) noexcept {
+#if defined(__x86_64__)
+    if (simd == Simd::avx2) return keys_avx2(values.data(), values.size(), factor, keys);
+#endif
+    for (std::size_t i = 0; i < values.size(); ++i) keys[i] = key_of(values[i] * factor);
+  }
+#if defined(__x86_64__)
+  SKEP_AVX2 static void keys_avx2(const float* from, std::size_t size, float factor, std::uint32_t* keys) noexcept {
+    const __m256 factors = _mm256_set1_ps(factor);
+    const __m256i highest_bit = _mm256_set1_epi32(std::numeric_limits<std::int32_t>::min());
+    std::size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+      const __m256 value = _mm256_mul_ps(_mm256_loadu_ps(from + i), factors);
+      const __m256i bits = _mm256_castps_si256(_mm256_add_ps(value, _mm256_setzero_ps()));
+      const __m256i flipped = _mm256_or_si256(_mm256_srai_epi32(bits, 31), highest_bit);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(keys + i), _mm256_xor_si256(bits, flipped));
+    }
+    for (; i < size; ++i) keys[i] = key_of(from[i] * factor);
+  }
+#endif
   [[nodiscard]] std::uint8_t find(std::uint32_t key, std::size_t first_step) const noexcept {
     std::size_t part = first_part_[key >> 16];
     for (std::size_t step = first_step; step > 0; step /= 2) part += keys_[part + step - 1] < key ? step : 0;

@@ -11,6 +11,7 @@
 
 #include "skep/moe/tensor/codecs/codebook.hpp"
 #include "skep/moe/tensor/codecs/partition.hpp"
+#include "skep/moe/tensor/codecs/simd.hpp"
 
 namespace skep::inline v0::moe::codecs {
 
@@ -168,12 +169,12 @@ inline constexpr std::size_t sample_size = std::size_t{1} << 16;
 
 /// Writes one code for every value. @return what the codes stand for
 [[nodiscard]] inline Codebook encode_quantile(std::span<const float> values, std::uint8_t* codes,
-                                              Levels levels = Levels::all) {
+                                              Levels levels = Levels::all, Simd simd = best_simd()) {
   const Partition partition(BinSearch(detail::sorted_sample(values), count_of(levels)).borders());
   BinAverages averages;
   for (std::size_t begin = 0; begin < values.size(); begin += block_size) {
     const auto block = values.subspan(begin, std::min(block_size, values.size() - begin));
-    partition.assign(block, 1, codes + begin);
+    partition.assign(block, 1, codes + begin, simd);
     if (levels == Levels::besides_non_finite) mark_non_finite(block, codes + begin);
     averages.add(block, codes + begin);
   }
@@ -181,7 +182,7 @@ inline constexpr std::size_t sample_size = std::size_t{1} << 16;
   if (levels == Levels::besides_non_finite) {
     add_non_finite(codebook);
   } else if (!std::ranges::all_of(codebook, [](float average) { return std::isfinite(average); })) {
-    return encode_quantile(values, codes, Levels::besides_non_finite);
+    return encode_quantile(values, codes, Levels::besides_non_finite, simd);
   }
   return codebook;
 }
