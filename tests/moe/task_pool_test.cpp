@@ -239,6 +239,28 @@ CO_TEST_CASE("C7.5 a cancelled task is dropped before it is computed") {
   CHECK(pool.statistics().dropped == 1);
 }
 
+CO_TEST_CASE("C7.7 the result of a task that is given up while it is computed is dropped; its neighbours get theirs") {
+  Gate gate;
+  TaskPool pool([&gate](Ints batch) { return gate(std::move(batch)); });
+  skep::Scope scope(co_await skep::this_executor);
+  skep::Scope cancelled(co_await skep::this_executor);
+  std::vector<std::string> log;
+  scope.spawn(keep(pool.submit_task(Ints{1}), log));
+  gate.entered.acquire();
+  cancelled.spawn(keep(pool.submit_task(Ints{2}), log));
+  scope.spawn(keep(pool.submit_task(Ints{3}), log));
+  gate.open.release();
+  gate.entered.acquire();
+  cancelled.cancel();
+  co_await cancelled.join();
+  gate.open.release(10);
+  co_await scope.join();
+  CHECK(gate.batches == std::vector<Ints>{{1}, {2, 3}});
+  CHECK(log.back() == "30 ");
+  const auto later = co_await pool.submit_task(Ints{4});
+  CHECK(later == Ints{40});
+}
+
 CO_TEST_CASE("C7.4, H-29: a lone task below the minimum is computed when the timeout is over") {
   TaskPool pool([](Ints batch) { return batch; }, {.min_batch_size = 100, .timeout = 20ms});
   const auto begin = std::chrono::steady_clock::now();

@@ -43,6 +43,7 @@ class Minibatch {
 
   void read_tasks(SteadyTime now) {
     loaded_ = now;
+    if (!tasks_.empty()) submitted_ = tasks_.front()->submitted;
     ended_.reserve(tasks_.size());
     parts_.reserve(tasks_.size());
     sizes_.reserve(tasks_.size());
@@ -59,12 +60,12 @@ class Minibatch {
     check_size(outputs, samples_, name);
     auto results = BatchTraits<Result>::split(std::move(outputs), sizes_);
     if (results.size() != tasks_.size()) throw Error(errc::malformed, "the results of " + name + " cannot be split");
-    for (std::size_t i = 0; i < results.size(); ++i) end(Task::succeed(tasks_[i], std::move(results[i])));
+    for (std::size_t i = 0; i < results.size(); ++i) end(Task::succeed(std::move(tasks_[i]), std::move(results[i])));
   }
   /// The same for one of them.
   void succeed(std::size_t i, Result result, const std::string& name) {
     check_size(result, sizes_[i], name);
-    end(Task::succeed(tasks_[i], std::move(result)));
+    end(Task::succeed(std::move(tasks_[i]), std::move(result)));
   }
   void fail(const std::exception_ptr& thrown) noexcept {
     for (std::size_t i = 0; i < tasks_.size(); ++i) fail(i, thrown);
@@ -86,6 +87,7 @@ class Minibatch {
   std::vector<Batch> parts_;
   std::vector<std::size_t> sizes_;
   std::size_t samples_ = 0;
+  SteadyTime submitted_;  // the first task
   SteadyTime loaded_;
 };
 

@@ -59,12 +59,12 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
   static awaitable<Result> submit(std::shared_ptr<PoolState> self, Batch batch, TaskOptions options) {
     const auto executor = co_await this_executor;
     WaitList done(executor);
-    const auto task = std::make_shared<Task>(executor, std::move(batch), options, &done);
-    const Abandon<Task> abandon{task};  // however this coroutine ends
-    if (self->inbox_.push(task, [&self] { return self->scheduler_->submitted(self); })) self->scheduler_->wake();
+    // however this coroutine ends
+    const Abandon<Task> mine{std::make_shared<Task>(executor, std::move(batch), options, &done)};
+    if (self->inbox_.push(mine.task, [&self] { return self->scheduler_->submitted(self); })) self->scheduler_->wake();
     const bool woken = co_await done.try_wait();
     if (!woken) throw_cancelled();
-    co_return std::move(task->outcome).get();
+    co_return std::move(mine.task->outcome).get();
   }
 
   /// Lets nothing in any more and fails what waits. Idempotent.
@@ -150,15 +150,16 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
   }
   /// Puts what was collected into the queue, large tasks in chunks.
   void sort_in() {
-    for (const auto& task : collected_) {
+    for (auto& task : collected_) {
       PoolLeft unqueued{.queued = chunk_count(options_, task->size), .samples = task->size};
       try {
         const SteadyTime place = rank(options_, task->options, task->size, task->submitted);
-        const auto push = [&](const TaskPtr& part) {
-          queue_.push(part, {part->size, part->submitted, place, part->options.deadline},
+        const auto push = [&](TaskPtr part) {
+          const QueuedTask what{part->size, part->submitted, place, part->options.deadline};
+          queue_.push(std::move(part), what,
                       [](const TaskPtr& a, const TaskPtr& b) { return same_shape(a->batch, b->batch); });
           --unqueued.queued;
-          unqueued.samples -= part->size;
+          unqueued.samples -= what.size;
         };
         if (unqueued.queued == 1) {
           push(task);
@@ -222,8 +223,8 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
   void finish(Loaded batch) {
     const auto failed = std::ranges::count_if(
         batch.ended_, [](const TaskPtr& task) { return static_cast<bool>(task->outcome.error()); });
-    inbox_.done({batch.ended_.size(), batch.samples(), static_cast<std::size_t>(failed),
-                 batch.tasks_.front()->submitted, batch.loaded_, std::chrono::steady_clock::now()});
+    inbox_.done({batch.ended_.size(), batch.samples(), static_cast<std::size_t>(failed), batch.submitted_,
+                 batch.loaded_, std::chrono::steady_clock::now()});
     outbox_->send(std::move(batch.ended_));
   }
 

@@ -71,15 +71,16 @@ struct PoolTask {
   }
 
   /// Notes the outcome of a task or a chunk. @return the task that has its outcome by that, or null.
-  [[nodiscard]] static Ptr succeed(const Ptr& task, Result result) noexcept {
-    const Ptr& all = task->whole ? task->whole : task;
-    if (task->whole) {
+  [[nodiscard]] static Ptr succeed(Ptr task, Result result) noexcept {
+    const bool is_chunk = task->whole != nullptr;
+    Ptr all = is_chunk ? task->whole : std::move(task);
+    if (is_chunk) {
       all->pieces[task->index] = std::move(result);
       if (--all->missing > 0) return nullptr;
     }
     if (all->over.exchange(true)) return nullptr;
     try {
-      all->outcome.set_value(task->whole ? all->join_pieces() : std::move(result));
+      all->outcome.set_value(is_chunk ? all->join_pieces() : std::move(result));
     } catch (...) {
       all->outcome.set_error(std::current_exception());
     }

@@ -2,6 +2,8 @@
 
 #include <thread>
 
+#include "skep/async/scope.hpp"
+#include "skep/moe/server/tensor_batch.hpp"
 #include "skep/moe/task_pool.hpp"
 #include "support/coroutine.hpp"
 
@@ -31,6 +33,29 @@ CO_TEST_CASE("a runtime computes the batches of all its pools on one thread that
   CHECK(a == Ints{1});
   CHECK(b == Ints{2});
   CHECK(marked);
+}
+
+CO_TEST_CASE(
+    "C7.9, H-1: requests of two trailing shapes at once are both computed, and so are later ones, large ones") {
+  using skep::moe::TensorBatch;
+  Runtime runtime({.threads = 1});
+  TaskPool pool([](const TensorBatch& batch) { return TensorBatch{{batch.tensors[0] * 2}}; }, {.max_batch_size = 4},
+                runtime.scheduler());
+  skep::Scope scope(co_await skep::this_executor);
+  std::vector<std::int64_t> widths;
+  const auto ask = [&](std::int64_t rows, std::int64_t width) -> skep::awaitable<void> {
+    const auto x = torch::rand({rows, width});
+    TensorBatch batch{{x}};
+    const auto y = co_await pool.submit_task(std::move(batch));
+    CHECK(at::equal(y.tensors.at(0), x * 2));
+    widths.push_back(width);
+  };
+  for (const std::int64_t width : {64, 65, 64}) scope.spawn(ask(1, width));
+  runtime.start();  // all three wait by now
+  co_await scope.join();
+  co_await ask(11, 64);
+  CHECK(widths == std::vector<std::int64_t>{64, 64, 65, 64});
+  CHECK(pool.statistics().batches == 5);
 }
 
 TEST_CASE("C5.6 shutdown is clean in every order and can be repeated") {
