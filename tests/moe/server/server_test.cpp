@@ -6,6 +6,7 @@
 
 #include "moe/server/experts.hpp"
 #include "skep/dht/dht.hpp"
+#include "support/temporary_folder.hpp"
 // doctest comes last: LibTorch's CHECK must not hide its own
 #include <doctest/doctest.h>
 
@@ -165,4 +166,39 @@ TEST_CASE("C1.5 shutting down is clean in every order and can be repeated") {
     serving.join();
   }
   CHECK(std::chrono::steady_clock::now() - begin < 10s);
+}
+
+TEST_CASE("C1.7, C8.3, H-30: a server that starts again has the experts and what they have learned") {
+  const skep::test::TemporaryFolder directory;
+  DHT dht = local_dht();
+  DHT client = local_dht(dht.visible_maddrs());
+  const ServerOptions options{.experts = {{.num_experts = 2, .expert_pattern = "gated.[0:100].[0:100]", .expert = {4}}},
+                              .checkpoints = {.directory = directory.path(), .period = 1h}};
+  std::vector<std::string> uids;
+  Tensor learned;
+  {
+    Server<Gated> server(dht, options);
+    server.start();
+    uids = server.uids();
+    CHECK(find(client, uids)[0].has_value());
+    const auto x = torch::ones({1, 4});
+    (void)server.experts().at(uids[0])->backward({x, x, x});
+    learned = server.experts().at(uids[0])->state().parameters["gate.weight"];
+  }
+  for (const auto& expert : find(client, uids)) CHECK_FALSE(expert.has_value());  // withdrawn at once
+  Server<Gated> again(dht, options);
+  CHECK(again.uids() == uids);
+  CHECK(again.experts().at(uids[0])->update_count() == 1);
+  CHECK(at::equal(again.experts().at(uids[0])->state().parameters["gate.weight"], learned));
+  again.start();
+  for (const auto& expert : find(client, uids)) CHECK(expert.has_value());
+}
+
+TEST_CASE("a group may make its experts itself") {
+  DHT dht = local_dht();
+  const auto make = [](const std::string& uid, const BackendOptions& options) -> std::shared_ptr<ExpertBackend> {
+    return std::make_shared<ModuleBackend<Touchy>>(uid, options);
+  };
+  const Server<Nop> server(dht, {.experts = {{.expert_uids = {"own.0"}, .make = make}}});
+  CHECK(server.experts().at("own.0")->class_name() == "Touchy");
 }

@@ -68,3 +68,13 @@ TEST_CASE("C1.14 without a pattern experts are numbered") {
   CHECK(sampler.draw(3) == std::vector<std::string>{"expert.0", "expert.1", "expert.2"});
   CHECK(sampler.draw(100).size() == 17);
 }
+
+TEST_CASE("a pattern includes the uids that it stands for and no others") {
+  const UidPattern pattern("ffn.[1:4].7");
+  for (const char* uid : {"ffn.1.7", "ffn.3.7"}) CHECK(pattern.includes(uid));
+  for (const char* uid :
+       {"ffn.0.7", "ffn.4.7", "ffn.1", "ffn.1.8", "ffn.1.7.0", "ff.1.7", "ffn.01.7", "ffn.1.7.", ""}) {
+    CAPTURE(uid);
+    CHECK_FALSE(pattern.includes(uid));
+  }
+}

@@ -1,8 +1,6 @@
 // Server: hosts experts of any classes, keeps them declared in the DHT, and starts and stops cleanly.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +8,8 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,21 +17,19 @@
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
-#include "skep/core/random.hpp"
 #include "skep/core/time.hpp"
 #include "skep/crypto/random.hpp"
 #include "skep/dht/dht.hpp"
-#include "skep/moe/declare.hpp"
+#include "skep/moe/server/checkpoints.hpp"
+#include "skep/moe/server/choose_uids.hpp"
 #include "skep/moe/server/connection_handler.hpp"
-#include "skep/moe/server/expert.hpp"
+#include "skep/moe/server/expert_classes.hpp"
 #include "skep/moe/server/layers.hpp"
-#include "skep/moe/server/module_backend.hpp"
 #include "skep/moe/server/runtime.hpp"
 #include "skep/moe/server/server_options.hpp"
 #include "skep/moe/server/serving.hpp"
 #include "skep/moe/server/statistics.hpp"
 #include "skep/moe/server/traffic.hpp"
-#include "skep/moe/server/uid_pattern.hpp"
 
 namespace skep::inline v0::moe {
 
@@ -49,33 +45,24 @@ namespace skep::inline v0::moe {
 /// anything is started; a declaration that fails is logged and tried again.
 template <class... Experts>
 class Server {
-  static_assert(sizeof...(Experts) > 0, "skep: a Server needs at least one class of experts");
-  static_assert((ExpertModule<Experts> && ...),
-                "skep: an expert's forward takes and returns tensors or tuples of tensors");
-  static_assert((DescribedExpert<Experts> && ...),
-                "skep: specialise skep::moe::Expert<M> with name, make(options) and sample(options)");
-
-  static constexpr std::array<std::string_view, sizeof...(Experts)> names{std::string_view(Expert<Experts>::name)...};
-  static constexpr bool names_differ() {
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      for (std::size_t j = 0; j < i; ++j) {
-        if (names[i] == names[j]) return false;
-      }
-    }
-    return true;
-  }
-  static_assert(names_differ(), "skep: two classes of experts of one Server have the same name");
+  using Classes = ExpertClasses<Experts...>;
 
  public:
-  /// Chooses the uids and makes the experts. Blocks while the DHT is asked which uids are taken.
+  /// Chooses the uids, makes the experts and restores those that have checkpoints. Blocks while the DHT is asked which
+  /// uids are taken.
   Server(dht::DHT dht, ServerOptions options)
       : dht_(std::move(dht)), options_(std::move(options)), runtime_({.threads = options_.threads}) {
     check(options_);
-    for (ExpertGroup& group : options_.experts) {
-      if (!group.make) group.make = factories[class_index(group)];
-    }
     for (const ExpertGroup& group : options_.experts) {
-      for (const std::string& uid : choose_uids(group)) add(group, uid);
+      if (!group.make) (void)Classes::index_of(group.expert_cls);
+    }
+    if (!options_.checkpoints.directory.empty()) checkpoints_ = std::make_shared<Checkpoints>(options_.checkpoints);
+    const auto uids_of_groups = choose_uids();
+    for (std::size_t i = 0; i < options_.experts.size(); ++i) {
+      for (const std::string& uid : uids_of_groups[i]) add(options_.experts[i], uid);
+    }
+    if (checkpoints_) {
+      for (const auto& [uid, expert] : experts_) checkpoints_->restore(*expert);
     }
     traffic_ = std::make_shared<ServerTraffic>(uids());
   }
@@ -90,7 +77,7 @@ class Server {
   }
 
   /// The names of its classes, as `expert_cls` takes them.
-  [[nodiscard]] static std::vector<std::string> class_names() { return {names.begin(), names.end()}; }
+  [[nodiscard]] static std::vector<std::string> class_names() { return Classes::all_names(); }
 
   /// Serves until `shutdown()` is called from another thread. Starts the server unless it runs.
   void run() {
@@ -119,6 +106,7 @@ class Server {
       {
         const std::lock_guard lock(mutex_);
         if (phase_ != Phase::starting) throw Error(errc::closed, "the server was shut down while it started");
+        if (checkpoints_) saver_ = std::make_unique<CheckpointSaver>(checkpoints_, all_experts());
         const detail::ServingOptions serving{.handler = options_.handler,
                                              .period = options_.update_period,
                                              .expiration = options_.declaration_life(),
@@ -155,7 +143,7 @@ class Server {
     return phase_ == Phase::running;
   }
   /// Tells new requests to ask another server, answers those in hand, withdraws the experts from the DHT, all within
-  /// `leave_timeout`, and ends the threads. Idempotent; the DHT goes on.
+  /// `leave_timeout`, ends the threads and saves the experts once more. Idempotent; the DHT goes on.
   void shutdown() {
     stop();
     const std::lock_guard lock(background_mutex_);
@@ -181,70 +169,56 @@ class Server {
  private:
   enum class Phase { fresh, starting, running, stopping, stopped };
 
-  template <class M>
-  [[nodiscard]] static std::shared_ptr<ExpertBackend> make_expert(const std::string& uid,
-                                                                  const BackendOptions& options) {
-    return std::make_shared<ModuleBackend<M>>(uid, options);
-  }
-  using Factory = std::shared_ptr<ExpertBackend> (*)(const std::string&, const BackendOptions&);
-  static constexpr std::array<Factory, sizeof...(Experts)> factories{&make_expert<Experts>...};
-
-  [[nodiscard]] static std::size_t class_index(const ExpertGroup& group) {
-    if (group.expert_cls.empty()) return 0;
-    const auto found = std::ranges::find(names, group.expert_cls);
-    if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
-    std::string known;
-    for (const std::string_view name : names) known += (known.empty() ? "" : ", ") + std::string(name);
-    throw Error(errc::invalid_argument,
-                "\"" + printable(group.expert_cls) + "\" is no class of experts of this server; it has " + known);
-  }
-
-  /// The given uids, or free ones from the pattern.
-  [[nodiscard]] std::vector<std::string> choose_uids(const ExpertGroup& group) {
-    if (!group.expert_uids.empty()) return group.expert_uids;
-    const std::size_t wanted = group.num_experts;
-    std::uint64_t seed = 0;
-    crypto::random_bytes({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
-    UidSampler sampler = group.expert_pattern.empty()
-                             ? UidSampler::without_pattern(wanted)
-                             : UidSampler(UidPattern(group.expert_pattern), wanted, Random(seed));
-    log(LogLevel::info, "server",
-        "Generating " + std::to_string(wanted) + " expert uids from pattern " + sampler.pattern().text());
-    std::vector<std::string> free;
-    while (free.size() < wanted) {
-      auto drawn = sampler.draw(wanted - free.size());
-      if (drawn.empty()) break;
-      std::erase_if(drawn, [this](const std::string& uid) { return experts_.contains(uid); });
-      const auto served =
-          dht_.run_coroutine([drawn](dht::Node<p2p::Host> node) { return get_experts(std::move(node), drawn); });
-      for (std::size_t i = 0; i < drawn.size(); ++i) {
-        if (!served[i]) free.push_back(std::move(drawn[i]));
+  /// The uids of all groups, those of checkpoints before free ones.
+  [[nodiscard]] std::vector<std::vector<std::string>> choose_uids() {
+    std::vector<std::string> located;
+    if (checkpoints_) {
+      located = checkpoints_->located();
+      log(LogLevel::info, "server",
+          "Located " + std::to_string(located.size()) + " checkpoints for experts [" + detail::listed(located) + "]");
+    }
+    auto chosen = saved_uids(options_.experts, located);
+    std::set<std::string> taken(located.begin(), located.end());
+    for (const ExpertGroup& group : options_.experts) taken.insert(group.expert_uids.begin(), group.expert_uids.end());
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      const ExpertGroup& group = options_.experts[i];
+      if (!group.expert_uids.empty()) chosen[i] = group.expert_uids;
+      if (chosen[i].size() >= group.num_experts) continue;
+      std::uint64_t seed = 0;
+      crypto::random_bytes({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
+      const auto free = dht_.run_coroutine([&](dht::Node<p2p::Host> node) {
+        return free_uids(std::move(node), group.expert_pattern, group.num_experts - chosen[i].size(), taken, seed);
+      });
+      chosen[i].insert(chosen[i].end(), free.begin(), free.end());
+      if (chosen[i].empty()) {
+        throw Error(errc::not_found, "no free expert uid was found in the pattern " +
+                                         UidSampler::pattern_of(group.expert_pattern, group.num_experts).text() +
+                                         ": all that were tried are served by others");
       }
+      taken.insert(free.begin(), free.end());
     }
-    if (free.empty()) {
-      throw Error(errc::not_found, "no free expert uid was found in the pattern " + sampler.pattern().text() +
-                                       ": all that were tried are served by others");
-    }
-    if (free.size() < wanted) {
-      log(LogLevel::warning, "server",
-          "Found only " + std::to_string(free.size()) + " out of " + std::to_string(wanted) +
-              " free expert uids in the pattern " + sampler.pattern().text());
-    }
-    return free;
+    return chosen;
   }
 
   void add(const ExpertGroup& group, const std::string& uid) {
     if (experts_.contains(uid)) throw Error(errc::invalid_argument, "expert " + uid + " is listed twice");
-    experts_.emplace(uid, group.make(uid, {.expert = group.expert,
-                                           .optimizer = options_.optimizer,
-                                           .schedule = options_.schedule,
-                                           .clip_grad_norm = options_.clip_grad_norm,
-                                           .accumulate_samples = options_.accumulate_samples,
-                                           .max_batch_size = options_.max_batch_size,
-                                           .min_batch_size = options_.min_batch_size,
-                                           .batch_timeout = options_.batch_timeout,
-                                           .compression = options_.compression,
-                                           .scheduler = runtime_.scheduler()}));
+    const BackendOptions backend{.expert = group.expert,
+                                 .optimizer = options_.optimizer,
+                                 .schedule = options_.schedule,
+                                 .clip_grad_norm = options_.clip_grad_norm,
+                                 .accumulate_samples = options_.accumulate_samples,
+                                 .max_batch_size = options_.max_batch_size,
+                                 .min_batch_size = options_.min_batch_size,
+                                 .batch_timeout = options_.batch_timeout,
+                                 .compression = options_.compression,
+                                 .scheduler = runtime_.scheduler()};
+    experts_.emplace(uid, group.make ? group.make(uid, backend) : Classes::make(group.expert_cls, uid, backend));
+  }
+
+  [[nodiscard]] std::vector<std::shared_ptr<ExpertBackend>> all_experts() const {
+    std::vector<std::shared_ptr<ExpertBackend>> all;
+    for (const auto& [uid, expert] : experts_) all.push_back(expert);
+    return all;
   }
 
   void stop() {
@@ -267,6 +241,8 @@ class Server {
       for (ExpertPool& pool : expert->get_pools()) pool.close();
     }
     runtime_.shutdown();
+    saver_.reset();
+    if (checkpoints_) CheckpointSaver::save_all(*checkpoints_, all_experts());
     for (const auto& [uid, expert] : experts_) {
       log(LogLevel::info, "server", uid + ": " + std::to_string(expert->update_count()) + " updates");
     }
@@ -285,6 +261,8 @@ class Server {
   Runtime runtime_;
   ExpertTable experts_;
   std::shared_ptr<ServerTraffic> traffic_;
+  std::shared_ptr<Checkpoints> checkpoints_;  // null: experts are not saved
+  std::unique_ptr<CheckpointSaver> saver_;    // while it runs
   std::shared_ptr<detail::ServerOnNetwork> network_ = std::make_shared<detail::ServerOnNetwork>();
   std::future<void> serving_;  // ends when the network has been left
   mutable std::mutex mutex_;

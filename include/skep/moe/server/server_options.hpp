@@ -13,11 +13,14 @@
 #include "skep/core/time.hpp"
 #include "skep/moe/declare.hpp"
 #include "skep/moe/server/backend_options.hpp"
+#include "skep/moe/server/checkpoint_folder.hpp"
+#include "skep/moe/server/checkpoint_options.hpp"
 #include "skep/moe/server/expert.hpp"
 #include "skep/moe/server/expert_backend.hpp"
 #include "skep/moe/server/handler_state.hpp"
 #include "skep/moe/server/learning_rate.hpp"
 #include "skep/moe/server/optimizers.hpp"
+#include "skep/moe/server/uid_pattern.hpp"
 #include "skep/moe/tensor/compression.hpp"
 #include "skep/moe/uid.hpp"
 
@@ -30,7 +33,7 @@ using ExpertFactory = std::function<std::shared_ptr<ExpertBackend>(const std::st
 struct ExpertGroup {
   std::string expert_cls = {};                ///< the `Expert<M>::name`; empty: the server's first class
   std::vector<std::string> expert_uids = {};  ///< exactly these
-  std::size_t num_experts = 0;                ///< or so many that nobody serves yet
+  std::size_t num_experts = 0;                ///< or so many: those that have checkpoints, then free uids
   std::string expert_pattern = {};            ///< drawn from it ("ffn.[0:4].[0:4]"); empty: "expert.0", "expert.1", ...
   ExpertOptions expert = {};
   /// Instead of a class, such as a TorchScript file:
@@ -57,6 +60,7 @@ struct ServerOptions {
   std::optional<Duration> expiration = {};      ///< life of a declaration; max(2 x update_period, 3 s) when not given
   Duration leave_timeout = 5s;                  ///< for requests in hand and the withdrawal when it shuts down
   ConnectionHandlerOptions handler = {};
+  CheckpointOptions checkpoints = {};  ///< where experts are saved and restored from; no directory: neither
 
   [[nodiscard]] Duration declaration_life() const {
     return expiration.value_or(std::max<Duration>(2 * update_period, 3s));
@@ -72,6 +76,8 @@ inline void check(const ServerOptions& options) {
     refuse("expiration must be longer than update_period, or the experts expire before they are declared again");
   }
   check(options.schedule);
+  if (options.leave_timeout < Duration::zero()) refuse("leave_timeout must not be below nothing");
+  if (options.checkpoints.period <= Duration::zero()) refuse("checkpoints.period must be longer than nothing");
   for (const ExpertGroup& group : options.experts) {
     if (group.expert_uids.empty() == (group.num_experts == 0)) {
       refuse("give either expert_uids or num_experts, possibly with expert_pattern, but not both");
@@ -79,10 +85,13 @@ inline void check(const ServerOptions& options) {
     if (!group.expert_uids.empty() && !group.expert_pattern.empty()) {
       refuse("expert_pattern goes with num_experts, not with expert_uids");
     }
-    if (group.make && !group.expert_cls.empty()) refuse("give either expert_cls or make, but not both");
     if (group.expert.hidden_dim < 1) refuse("hidden_dim must be at least 1");
-    for (const std::string& uid : group.expert_uids) {
+    if (group.make && !group.expert_cls.empty()) refuse("give either expert_cls or make, but not both");
+    std::vector<std::string> uids = group.expert_uids;
+    if (!group.expert_pattern.empty()) uids.push_back(UidPattern(group.expert_pattern).uid(0));
+    for (const std::string& uid : uids) {
       if (!is_valid_uid(uid)) throw detail::invalid_uid(uid);
+      if (!options.checkpoints.directory.empty()) (void)CheckpointFolder(options.checkpoints.directory, uid);
     }
   }
 }

@@ -53,6 +53,22 @@ class UidPattern {
     }
     return text;
   }
+  /// Whether a uid is one of them.
+  [[nodiscard]] bool includes(std::string_view uid) const {
+    if (!is_valid_uid(uid)) return false;
+    for (const Block& block : blocks_) {
+      if (uid.empty()) return false;
+      const std::string_view part = uid.substr(0, uid.find(uid_delimiter));
+      if (block.literal.empty()) {
+        const auto coordinate = detail::parse_coordinate(part);
+        if (!coordinate || static_cast<std::uint64_t>(*coordinate) - block.from >= block.size) return false;
+      } else if (part != block.literal) {
+        return false;
+      }
+      uid.remove_prefix(std::min(uid.size(), part.size() + 1));
+    }
+    return uid.empty();
+  }
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
  private:
@@ -100,10 +116,15 @@ class UidSampler {
   }
   /// What experts are called without a pattern: "expert.0", "expert.1", and so on.
   [[nodiscard]] static UidSampler without_pattern(std::size_t wanted) {
-    UidSampler sampler(UidPattern("expert.[0:" + std::to_string(attempts_per_expert * wanted) + "]"), wanted,
-                       Random(0));
+    UidSampler sampler(pattern_of({}, wanted), wanted, Random(0));
     sampler.list_all();
     return sampler;
+  }
+
+  /// The pattern from which so many experts are drawn when this one is given, or none.
+  [[nodiscard]] static UidPattern pattern_of(std::string_view pattern, std::size_t wanted) {
+    if (!pattern.empty()) return UidPattern(pattern);
+    return UidPattern("expert.[0:" + std::to_string(attempts_per_expert * wanted) + "]");
   }
 
   /// At most `count` uids that were not drawn before; none when the sampler gives up.
