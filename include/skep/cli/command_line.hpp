@@ -105,8 +105,10 @@ class CommandLine {
   }
   /// A value that stands by itself, without a flag; it has to be there.
   void positional(const std::string& name, std::string& value, Check check, const std::string& help) {
-    auto* const option = app_.add_option(name, value, help)->required();
-    describe(option, "What to do it with", "", std::move(check));
+    auto* const option = app_.add_option(name, value, help)->required()->type_name("");
+    if (check) option->check(CLI::Validator(std::move(check), ""));
+    app_.get_formatter()->label("REQUIRED", "");
+    app_.get_formatter()->label("Positionals", "Arguments");
   }
   /// A flag with any number of values; without any it counts as not given, as when a script had none to pass.
   void list(const std::string& group, const std::string& flag, const std::string& type,
@@ -176,6 +178,11 @@ class CommandLine {
 
   [[nodiscard]] std::string help() const {
     auto text = app_.help();
+    const std::string options = " [OPTIONS]";  // behind the arguments: in front a list of values would swallow them
+    if (const auto at = text.find(options); at != std::string::npos) {
+      text.erase(at, options.size());
+      text.insert(text.find('\n', at), options);
+    }
     for (auto at = text.find("\n\n\n"); at != std::string::npos; at = text.find("\n\n\n", at)) text.erase(at, 1);
     while (text.ends_with('\n')) text.pop_back();
     return text;

@@ -81,7 +81,7 @@ inline void require_swarm(const DhtClientFlags& flags) {
                    "  skep-dht get KEY           prints what is stored under a key\n"
                    "  skep-dht store KEY VALUE   stores a value under a key\n"
                    "  skep-dht ping MADDR        asks one peer for signs of life\n"
-                   "  skep-dht crawl             walks the swarm and lists its nodes; --graph FILE.svg draws it");
+                   "  skep-dht crawl             walks the swarm and lists its nodes; --graph FILE.svg draws it\n");
   declare(line, flags.network);
   line.toggle("Network", "--use_ipfs", flags.use_ipfs, "not supported: it needs the public IPFS network");
   line.value("Reports", "--refresh_period", "S", flags.refresh_period, positive_number(),
@@ -126,8 +126,8 @@ inline void require_swarm(const DhtClientFlags& flags) {
 [[nodiscard]] inline Parsed<DhtPingFlags> parse_dht_ping_flags(std::vector<std::string> arguments) {
   DhtPingFlags flags;
   CommandLine line("skep-dht ping",
-                   "Asks one peer for signs of life: its round trips, the program it is, its place in the DHT and its "
-                   "clock.");
+                   "Asks one peer for signs of life: its round trips, the program it is, its place in\n"
+                   "the DHT and its clock.");
   line.positional("MADDR", flags.address, detail::multiaddress(detail::names_a_peer),
                   "the peer, such as /ip4/192.0.2.5/tcp/31337/p2p/12D3KooW...");
   line.value("Network", "--count", "N", flags.count, whole_number(1), "how many round trips to measure");
@@ -138,8 +138,8 @@ inline void require_swarm(const DhtClientFlags& flags) {
 [[nodiscard]] inline Parsed<DhtCrawlFlags> parse_dht_crawl_flags(std::vector<std::string> arguments) {
   DhtCrawlFlags flags;
   CommandLine line("skep-dht crawl",
-                   "Walks the swarm: asks every node for the nodes it knows, until none is new. Lists them with the "
-                   "programs they are and their round trips.");
+                   "Walks the swarm: asks every node for the nodes it knows, until none is new.\n"
+                   "Lists them with the programs they are and their round trips.");
   detail::declare_swarm(line, flags.client);
   line.value("Network", "--parallel", "N", flags.parallel, whole_number(1), "how many nodes to ask at once");
   line.value("Network", "--max_nodes", "N", flags.max_nodes, whole_number(1), "stop after so many");

@@ -1,7 +1,8 @@
-// The command skep-dht: one node of a DHT, for others to join a swarm through.
+// The command skep-dht: one node of a DHT, for others to join a swarm through; its subcommands look at a swarm.
 #pragma once
 
-#include <chrono>
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -9,8 +10,10 @@
 
 #include "skep/cli/command.hpp"
 #include "skep/cli/dht_flags.hpp"
+#include "skep/cli/dht_look.hpp"
 #include "skep/cli/environment.hpp"
 #include "skep/cli/identity_check.hpp"
+#include "skep/cli/json_log.hpp"
 #include "skep/cli/signals.hpp"
 #include "skep/cli/visible_addresses.hpp"
 #include "skep/crypto/random.hpp"
@@ -19,10 +22,6 @@
 namespace skep::inline v0::cli {
 
 namespace detail {
-
-[[nodiscard]] inline Duration seconds(double count) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(count));
-}
 
 /// How the node is doing, and a search for nothing that makes it notice peers which are gone; ends within `limit`.
 [[nodiscard]] inline awaitable<void> report_status(dht::Node<> node, Duration limit) {
@@ -50,13 +49,13 @@ namespace detail {
   return addresses;
 }
 
-/// `int main(int argc, char** argv) { return skep::cli::dht_main(argc, argv); }` is the whole command. Runs until
-/// SIGINT or SIGTERM.
-/// @return 0 after such an end, 1 when something failed, 2 when the flags cannot be carried out
-[[nodiscard]] inline int dht_main(int argc, char** argv) {
-  const auto parsed = parse_dht_flags({argv + 1, argv + argc});
+namespace detail {
+
+/// Runs a node until SIGINT or SIGTERM.
+[[nodiscard]] inline int run_node(std::vector<std::string> arguments) {
+  const auto parsed = parse_dht_flags(std::move(arguments));
   if (!parsed.flags) return parsed.finish();
-  start_console();
+  parsed.flags->json ? start_json_log() : start_console();
   Signals signals;
   return run_command("skep-dht", [&] {
     for (const auto& note : notes(parsed.flags->network)) info(note);
@@ -67,13 +66,38 @@ namespace detail {
     info(invitation(addresses));
     info(full_list(addresses));
     info(reach(addresses));
-    const Duration period = detail::seconds(parsed.flags->refresh_period);
+    const Duration period = seconds(parsed.flags->refresh_period);
     do {  // nobody waits for the report: a signal must not wait for a search either
-      (void)dht.run_coroutine_future([period](dht::Node<> node) { return detail::report_status(node, period); });
+      (void)dht.run_coroutine_future([period](dht::Node<> node) { return report_status(node, period); });
     } while (!signals.wait_for(period));
     dht.shutdown();
     return exit_ok;
   });
+}
+
+/// Parses the flags of a subcommand and runs it.
+template <class Flags>
+[[nodiscard]] int run_subcommand(const Parsed<Flags>& parsed, int (*run)(const Flags&)) {
+  return parsed.flags ? run(*parsed.flags) : parsed.finish();
+}
+
+}  // namespace detail
+
+/// `int main(int argc, char** argv) { return skep::cli::dht_main(argc, argv); }` is the whole command: a node, or with
+/// a subcommand a look at a swarm.
+/// @return 0 when all went well, 1 when something failed, 2 when the flags cannot be carried out
+[[nodiscard]] inline int dht_main(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  if (arguments.empty() || arguments.front().starts_with('-')) return detail::run_node(std::move(arguments));
+  const std::string name = arguments.front();
+  arguments.erase(arguments.begin());
+  if (name == "get") return detail::run_subcommand(parse_dht_get_flags(std::move(arguments)), dht_get);
+  if (name == "store") return detail::run_subcommand(parse_dht_store_flags(std::move(arguments)), dht_store);
+  if (name == "ping") return detail::run_subcommand(parse_dht_ping_flags(std::move(arguments)), dht_ping);
+  if (name == "crawl") return detail::run_subcommand(parse_dht_crawl_flags(std::move(arguments)), dht_crawl);
+  std::fprintf(stderr, "skep-dht: there is no command %s, only get, store, ping and crawl; see skep-dht --help\n",
+               detail::in_quotes(printable(name)).c_str());
+  return exit_usage;
 }
 
 }  // namespace skep::inline v0::cli
