@@ -38,3 +38,15 @@ TEST_CASE("numbers are multiplied before they are assigned") {
   partition.assign(std::vector<float>{1, 2}, 2.5F, parts.data());
   CHECK(parts == std::vector<std::uint8_t>{2, 3});
 }
+
+TEST_CASE("numbers are sorted, the zeros are one") {
+  for (const auto distribution : skep::test::distributions) {
+    auto sorted = numbers(distribution, 3000);
+    sorted.insert(sorted.end(), {-0.F, 3e38F, -3e38F, 1e-45F, -1e-45F});
+    auto expected = sorted;
+    std::ranges::sort(expected);
+    sort_numbers(sorted);
+    CHECK(sorted == expected);
+  }
+  CHECK_FALSE(std::signbit(number_of(key_of(-0.F))));
+}

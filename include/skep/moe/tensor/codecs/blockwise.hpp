@@ -48,6 +48,26 @@ inline constexpr std::size_t blockwise_size = 4096;
 }
 
 namespace detail {
+/// A codebook and the partition in the middle between its shares; made once.
+struct Shares {
+  Codebook codebook;
+  Partition partition;
+
+  explicit Shares(Levels levels) : codebook(dynamic_codebook(levels)), partition(borders(codebook, levels)) {}
+  [[nodiscard]] static const Shares& of(Levels levels) {
+    static const Shares all(Levels::all);
+    static const Shares others(Levels::besides_non_finite);
+    return levels == Levels::all ? all : others;
+  }
+
+ private:
+  [[nodiscard]] static std::vector<float> borders(const Codebook& codebook, Levels levels) {
+    std::vector<float> borders;
+    for (std::size_t i = 1; i < count_of(levels); ++i) borders.push_back((codebook[i - 1] + codebook[i]) / 2);
+    return borders;
+  }
+};
+
 // Magnitudes without sign are ordered as their bits are; those from here on are not finite.
 inline constexpr std::uint32_t first_not_finite = 0x7f800000;
 
@@ -100,10 +120,7 @@ inline void assign_shares(std::span<const float> values, const Partition& partit
 /// Writes one code for every value and the largest magnitude of each block. @return what the codes stand for
 [[nodiscard]] inline Codebook encode_blockwise(std::span<const float> values, float* largest, std::uint8_t* codes,
                                                Levels levels = Levels::all, Simd simd = best_simd()) {
-  const Codebook codebook = dynamic_codebook(levels);
-  std::vector<float> borders;
-  for (std::size_t i = 1; i < count_of(levels); ++i) borders.push_back((codebook[i - 1] + codebook[i]) / 2);
-  const Partition partition(borders);
+  const auto& [codebook, partition] = detail::Shares::of(levels);
   for (std::size_t begin = 0; begin < values.size(); begin += blockwise_size) {
     const auto block = values.subspan(begin, std::min(blockwise_size, values.size() - begin));
     const std::uint32_t magnitude = detail::largest_magnitude(block, simd);

@@ -162,7 +162,7 @@ inline constexpr std::size_t sample_size = std::size_t{1} << 16;
     }
   }
   std::erase_if(sample, [](float value) { return !std::isfinite(value); });
-  std::ranges::sort(sample);
+  sort_numbers(sample);
   return sample;
 }
 }  // namespace detail
