@@ -23,9 +23,18 @@ struct Double {
 };
 using State = skep::moe::detail::PoolState<Double, Ints>;
 
-std::shared_ptr<State> make_pool(TaskPoolOptions options = {}) {
-  return std::make_shared<State>(Double{}, std::move(options), std::make_shared<skep::moe::BatchScheduler>());
-}
+// Closed as the handle does it.
+struct Pool {
+  explicit Pool(TaskPoolOptions options = {})
+      : state(std::make_shared<State>(Double{}, std::move(options), std::make_shared<skep::moe::BatchScheduler>())) {}
+  ~Pool() { state->close(); }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  State* operator->() const { return state.get(); }
+  State& operator*() const { return *state; }
+
+  std::shared_ptr<State> state;
+};
 awaitable<void> keep(std::shared_ptr<State> pool, Ints batch, std::vector<Ints>& results, TaskOptions options = {}) {
   results.push_back(co_await State::submit(pool, std::move(batch), options));
 }
@@ -37,13 +46,13 @@ std::optional<skep::SteadyTime> look(State& pool, skep::SteadyTime now) {
 }  // namespace
 
 CO_TEST_CASE("a batch is taken out of the queue and run; each caller gets its part") {
-  const auto pool = make_pool();
+  const Pool pool;
   const auto now = std::chrono::steady_clock::now();
   CHECK_FALSE(look(*pool, now));
   skep::Scope scope(co_await skep::this_executor);
   std::vector<Ints> results;
-  scope.spawn(keep(pool, Ints{1, 2}, results));
-  scope.spawn(keep(pool, Ints{3}, results));
+  scope.spawn(keep(pool.state, Ints{1, 2}, results));
+  scope.spawn(keep(pool.state, Ints{3}, results));
   CHECK(pool->statistics().queued == 2);
   const auto later = now + 1h;
   const auto ready = look(*pool, later);
@@ -61,11 +70,11 @@ CO_TEST_CASE("a batch is taken out of the queue and run; each caller gets its pa
 }
 
 CO_TEST_CASE("a task whose caller has gone decides nothing") {
-  const auto pool = make_pool();
+  const Pool pool;
   std::vector<Ints> results;
   skep::Scope scope(co_await skep::this_executor);
-  scope.spawn(keep(pool, Ints{1}, results));
-  scope.spawn(keep(pool, Ints{2, 3, 4, 5}, results));
+  scope.spawn(keep(pool.state, Ints{1}, results));
+  scope.spawn(keep(pool.state, Ints{2, 3, 4, 5}, results));
   scope.cancel();
   co_await scope.join();
   CHECK_FALSE(look(*pool, std::chrono::steady_clock::now()));
@@ -75,14 +84,14 @@ CO_TEST_CASE("a task whose caller has gone decides nothing") {
 }
 
 CO_TEST_CASE("the chunks of a task go with other tasks, and one that is given up counts once") {
-  const auto pool = make_pool({.max_batch_size = 2, .max_queued = 5});
+  const Pool pool({.max_batch_size = 2, .max_queued = 5});
   const auto now = std::chrono::steady_clock::now() + 1h;
   std::vector<Ints> results;
   skep::Scope scope(co_await skep::this_executor);
   skep::Scope gone(co_await skep::this_executor);
-  scope.spawn(keep(pool, Ints{1, 2, 3}, results));
-  scope.spawn(keep(pool, Ints{4}, results));
-  gone.spawn(keep(pool, Ints{5, 6, 7}, results));
+  scope.spawn(keep(pool.state, Ints{1, 2, 3}, results));
+  scope.spawn(keep(pool.state, Ints{4}, results));
+  gone.spawn(keep(pool.state, Ints{5, 6, 7}, results));
   CHECK(pool->statistics().queued == 5);
   gone.cancel();
   co_await gone.join();
@@ -101,11 +110,11 @@ CO_TEST_CASE("the chunks of a task go with other tasks, and one that is given up
 }
 
 CO_TEST_CASE("a task that expires while it waits is answered without a batch") {
-  const auto pool = make_pool({.min_batch_size = 9, .timeout = 24h});
+  const Pool pool({.min_batch_size = 9, .timeout = 24h});
   const auto now = std::chrono::steady_clock::now();
   std::vector<Ints> results;
   skep::Scope scope(co_await skep::this_executor);
-  scope.spawn(keep(pool, Ints{1}, results, {.deadline = now + 1h}));
+  scope.spawn(keep(pool.state, Ints{1}, results, {.deadline = now + 1h}));
   CHECK(look(*pool, now) == now + 1h);
   CHECK_FALSE(look(*pool, now + 1h));
   co_await scope.join();
