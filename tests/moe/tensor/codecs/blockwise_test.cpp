@@ -2,8 +2,9 @@
 
 #include <vector>
 
-#include <doctest/doctest.h>
 #include "moe/tensor/codecs/support.hpp"
+
+#include <doctest/doctest.h>
 
 using namespace skep::moe::codecs;  // NOLINT(*-using-namespace)
 using skep::test::infinity;

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include <doctest/doctest.h>
 #include "moe/tensor/codecs/support.hpp"
+
+#include <doctest/doctest.h>
 
 using namespace skep::moe::codecs;  // NOLINT(*-using-namespace)
 using skep::test::numbers;
@@ -37,16 +38,4 @@ TEST_CASE("numbers are multiplied before they are assigned") {
   std::vector<std::uint8_t> parts(2);
   partition.assign(std::vector<float>{1, 2}, 2.5F, parts.data());
   CHECK(parts == std::vector<std::uint8_t>{2, 3});
-}
-
-TEST_CASE("numbers are sorted, the zeros are one") {
-  for (const auto distribution : skep::test::distributions) {
-    auto sorted = numbers(distribution, 3000);
-    sorted.insert(sorted.end(), {-0.F, 3e38F, -3e38F, 1e-45F, -1e-45F});
-    auto expected = sorted;
-    std::ranges::sort(expected);
-    sort_numbers(sorted);
-    CHECK(sorted == expected);
-  }
-  CHECK_FALSE(std::signbit(number_of(key_of(-0.F))));
 }

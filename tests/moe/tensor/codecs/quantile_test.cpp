@@ -3,8 +3,9 @@
 #include <set>
 #include <vector>
 
-#include <doctest/doctest.h>
 #include "moe/tensor/codecs/support.hpp"
+
+#include <doctest/doctest.h>
 
 using namespace skep::moe::codecs;  // NOLINT(*-using-namespace)
 using skep::test::infinity;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "skep/moe/tensor/codecs/codebook.hpp"
+#include "skep/moe/tensor/codecs/ordered_keys.hpp"
 #include "skep/moe/tensor/codecs/partition.hpp"
 #include "skep/moe/tensor/codecs/simd.hpp"
 
