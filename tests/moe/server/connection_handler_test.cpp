@@ -164,13 +164,13 @@ CO_TEST_CASE("a request that does not fit is refused at the door with a sentence
   co_await pair.leave();
 }
 
-CO_TEST_CASE("C7.2 a batch above the maximum is refused in Hivemind's words") {
-  Pair pair(co_await skep::this_executor, {.expert = {.hidden_dim = 4}, .max_batch_size = 8});
+CO_TEST_CASE("C7.2 a request above the maximum is refused in Hivemind's words") {
+  Pair pair(co_await skep::this_executor, {.expert = {.hidden_dim = 4}, .max_batch_size = 4, .max_task_size = 8});
   const std::vector<Tensor> large{torch::ones({9, 4})};
   const auto refusal = co_await words(pair.call("forward", "nop.0", large));
   CHECK(refusal ==
-        "skep: expert nop.0 refused the request: Task size greater than max_batch_size (8), it can't be "
-        "processed");
+        "skep: expert nop.0 refused the request: Task size greater than max_task_size (8), it can't be "
+        "processed; send it in parts");
   co_await pair.leave();
 }
 

@@ -33,6 +33,7 @@ TEST_CASE("a wrong number of tensors is refused") {
 
 TEST_CASE("C4.3 C7.2 an empty batch and one above the maximum are refused in Hivemind's words") {
   CHECK(sentence({x(0), index(0), x(0)}) == "Batch should contain more than 0 samples");
-  CHECK(sentence({x(101), index(101), x(101)}) == "Task size greater than max_batch_size (100), it can't be processed");
+  CHECK(sentence({x(101), index(101), x(101)}) ==
+        "Task size greater than max_task_size (100), it can't be processed; send it in parts");
   CHECK(sentence({x(100), index(100), x(100)}).empty());
 }

@@ -28,7 +28,8 @@ struct BackendOptions {
   std::optional<double> clip_grad_norm = {};  ///< the longest gradient, all parameters together
   std::size_t accumulate_samples = 0;         ///< gradients are summed until so many; 0: a step a batch
   GradientReduction gradient_reduction = GradientReduction::sum;
-  std::size_t max_batch_size = 4096;            ///< samples in one batch; larger requests are refused
+  std::size_t max_batch_size = 4096;            ///< samples computed at once; larger requests are computed in parts
+  std::size_t max_task_size = 0;                ///< samples of one request; 0: 16 x max_batch_size
   std::size_t min_batch_size = 1;               ///< fewer samples wait for company, but no longer than the timeout
   Duration batch_timeout = 100ms;               ///< how long they wait
   std::size_t max_queued = 1024;                ///< requests that may wait in each pool; one more is answered "busy"

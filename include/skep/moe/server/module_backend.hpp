@@ -23,20 +23,24 @@ namespace skep::inline v0::moe {
 /// With an Optimizer the options' factory is not used; `optimizer()` has its type:
 ///
 ///     ModuleBackend<Gated, torch::optim::SGD> backend("gated.0", {}, torch::optim::SGDOptions(0.1));
-template <class M, std::derived_from<torch::optim::Optimizer> Optimizer = torch::optim::Optimizer>
+template <class M, class Optimizer = torch::optim::Optimizer>
 class ModuleBackend final : public PooledBackend {
   static_assert(ExpertModule<M>, "skep: an expert's forward takes and returns tensors or tuples of tensors");
+  static_assert(std::derived_from<Optimizer, torch::optim::Optimizer>,
+                "skep: the optimizer of an expert derives from torch::optim::Optimizer");
   static constexpr bool is_fixed = !std::same_as<Optimizer, torch::optim::Optimizer>;
 
  public:
   /// An expert made by its description.
+  template <class Described = M>
+    requires(!is_fixed)
   explicit ModuleBackend(std::string uid, const BackendOptions& options = {})
-    requires(DescribedExpert<M> && !is_fixed)
-      : ModuleBackend(std::move(uid), Expert<M>::make(options.expert), Expert<M>::sample(options.expert), options) {}
+      : ModuleBackend(std::move(uid), made<Described>(options.expert), Expert<Described>::sample(options.expert),
+                      options) {}
   template <std::copy_constructible... OptimizerOptions>
-    requires(DescribedExpert<M> && is_fixed)
+    requires(is_fixed)
   ModuleBackend(std::string uid, const BackendOptions& options, OptimizerOptions... optimizer)
-      : ModuleBackend(std::move(uid), Expert<M>::make(options.expert), Expert<M>::sample(options.expert), options,
+      : ModuleBackend(std::move(uid), made<M>(options.expert), Expert<M>::sample(options.expert), options,
                       std::move(optimizer)...) {}
 
   /// @param sample  one sample of each input, without the batch dimension: a tensor or a tuple
@@ -59,6 +63,12 @@ class ModuleBackend final : public PooledBackend {
   [[nodiscard]] Optimizer& optimizer() noexcept { return static_cast<Optimizer&>(*optimizer_or_null()); }
 
  private:
+  template <class Described>
+  [[nodiscard]] static M made(const ExpertOptions& options) {
+    static_assert(DescribedExpert<Described>,
+                  "skep: specialise skep::moe::Expert<M> with name, make(options) and sample(options)");
+    return Expert<Described>::make(options);
+  }
   template <class... OptimizerOptions>
   [[nodiscard]] static BackendOptions with_optimizer(BackendOptions options, OptimizerOptions... optimizer) {
     options.optimizer = make_optimizer<Optimizer>(std::move(optimizer)...);

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "skep/moe/admission.hpp"
+#include "skep/moe/pool_options.hpp"
 #include "skep/moe/server/backend_options.hpp"
 #include "skep/moe/server/expert_backend.hpp"
 #include "skep/moe/server/expert_core.hpp"
@@ -23,14 +25,14 @@ class PooledBackend : public ExpertBackend {
   PooledBackend(std::string uid, ComputedModule module, const BackendOptions& options)
       : core_(std::make_shared<ExpertCore>(std::move(uid), std::move(module), options)),
         own_runtime_(options.scheduler ? nullptr : std::make_unique<Runtime>()),
-        forward_check_(core_->inputs(), {}, static_cast<std::int64_t>(options.max_batch_size)),
-        backward_check_(core_->inputs(), core_->outputs(), static_cast<std::int64_t>(options.max_batch_size)),
+        forward_check_(core_->inputs(), {}, largest_task(options)),
+        backward_check_(core_->inputs(), core_->outputs(), largest_task(options)),
         forward_pool_(
             make_pool([core = core_](const TensorBatch& batch) { return TensorBatch{core->forward(batch.tensors)}; },
-                      "_forward", options)),
+                      "_forward", Oversize::split, options)),
         backward_pool_(
             make_pool([core = core_](const TensorBatch& batch) { return TensorBatch{core->backward(batch.tensors)}; },
-                      "_backward", options)) {
+                      "_backward", Oversize::whole, options)) {
     if (own_runtime_) own_runtime_->start();
   }
 
@@ -61,10 +63,22 @@ class PooledBackend : public ExpertBackend {
   [[nodiscard]] torch::optim::Optimizer* optimizer_or_null() noexcept { return core_->trainer().optimizer(); }
 
  private:
+  [[nodiscard]] static TaskPoolOptions pool_options(std::string name, const BackendOptions& options) {
+    return {.max_batch_size = options.max_batch_size,
+            .min_batch_size = options.min_batch_size,
+            .timeout = options.batch_timeout,
+            .max_queued = options.max_queued,
+            .name = std::move(name),
+            .max_task_size = options.max_task_size};
+  }
+  [[nodiscard]] static std::int64_t largest_task(const BackendOptions& options) {
+    return static_cast<std::int64_t>(max_task_size(pool_options({}, options)));
+  }
+  /// @param oversize  a large forward is split; a large backward makes one step, so it stays whole
   [[nodiscard]] ExpertPool make_pool(std::function<TensorBatch(TensorBatch)> compute, std::string_view suffix,
-                                     const BackendOptions& options) const {
-    TaskPoolOptions pool{options.max_batch_size, options.min_batch_size, options.batch_timeout, options.max_queued,
-                         core_->uid() + std::string(suffix)};
+                                     Oversize oversize, const BackendOptions& options) const {
+    TaskPoolOptions pool = pool_options(core_->uid() + std::string(suffix), options);
+    pool.oversize = oversize;
     return ExpertPool(std::move(compute), std::move(pool),
                       own_runtime_ ? own_runtime_->scheduler() : options.scheduler);
   }

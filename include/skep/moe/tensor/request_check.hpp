@@ -15,10 +15,10 @@ namespace skep::inline v0::moe {
 /// What one kind of request must hold: the inputs and, for backward, the gradients of the outputs behind them.
 class RequestCheck {
  public:
-  /// @param max_batch_size  tensors with more samples are refused in Hivemind's words
+  /// @param max_task_size  tensors with more samples are refused in Hivemind's words
   RequestCheck(std::vector<BatchTensorDescriptor> inputs, std::vector<BatchTensorDescriptor> gradients,
-               std::int64_t max_batch_size)
-      : inputs_(inputs.size()), max_batch_size_(max_batch_size), expected_(std::move(inputs)) {
+               std::int64_t max_task_size)
+      : inputs_(inputs.size()), max_task_size_(max_task_size), expected_(std::move(inputs)) {
     expected_.insert(expected_.end(), gradients.begin(), gradients.end());
   }
 
@@ -33,8 +33,9 @@ class RequestCheck {
       return name(index) + " is " + describe_tensor(shape, dtype) + ", expected " + expected.to_string();
     }
     if (shape[0] == 0) return "Batch should contain more than 0 samples";
-    if (shape[0] > max_batch_size_) {
-      return "Task size greater than max_batch_size (" + std::to_string(max_batch_size_) + "), it can't be processed";
+    if (shape[0] > max_task_size_) {
+      return "Task size greater than max_task_size (" + std::to_string(max_task_size_) +
+             "), it can't be processed; send it in parts";
     }
     return std::nullopt;
   }
@@ -61,7 +62,7 @@ class RequestCheck {
   }
 
   std::size_t inputs_;
-  std::int64_t max_batch_size_;
+  std::int64_t max_task_size_;
   std::vector<BatchTensorDescriptor> expected_;
 };
 
