@@ -87,8 +87,9 @@ class BatchCost {
   constexpr double most = 3'600'000;  // an hour
   double wait = static_cast<double>(otherwise.count());
   if (cost.known()) {
+    const std::size_t full = samples / max_batch_size;
     const std::size_t rest = samples % max_batch_size;
-    wait = static_cast<double>(samples / max_batch_size) * static_cast<double>(cost.estimate(max_batch_size).count());
+    wait = static_cast<double>(full) * static_cast<double>(cost.estimate(max_batch_size).count());
     if (rest > 0) wait += static_cast<double>(cost.estimate(rest).count());
   }
   return std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(wait / 1e6 + 0.999, 1.0, most)));
