@@ -34,6 +34,7 @@ done
 [[ ${#wanted[@]} -gt 0 ]] || wanted=("${suites[@]}")
 
 "$SKEP_ROOT/cmake/dependencies.sh" including build
+export SKEP_HIVEMIND_PYTHON=${SKEP_HIVEMIND_PYTHON:-$("$SKEP_ROOT/cmake/dependencies.sh" --print test)/bin/python}
 skep_build release "${wanted[@]/%/_bench}"
 for suite in "${wanted[@]}"; do
   "$SKEP_BUILD_DIR/benchmarks/${suite}_bench" "${options[@]}"

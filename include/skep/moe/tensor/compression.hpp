@@ -61,6 +61,7 @@ inline constexpr std::array<std::pair<at::ScalarType, std::string_view>, 12> dty
   if (number >= detail::compression_names.size()) return tensor_errc::unknown_compression;
   return static_cast<Compression>(number);
 }
+
 /// The wire name of an element type ("float32"); empty for types that do not travel.
 [[nodiscard]] inline std::string_view name_of(at::ScalarType dtype) noexcept {
   for (const auto& [type, name] : detail::dtype_names) {
