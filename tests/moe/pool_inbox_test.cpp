@@ -22,10 +22,11 @@ struct Inbox {
   skep::moe::TaskPoolOptions options{.max_batch_size = 10, .max_queued = 2, .name = "p"};
   std::mutex mutex;
   PoolInbox<std::shared_ptr<Task>> inbox{options, mutex};
+  bool decides = false;
 
   std::string push(std::size_t size, TaskOptions task = {}) {
     try {
-      inbox.push(std::make_shared<Task>(size, now, task), [] { return true; });
+      decides = inbox.push(std::make_shared<Task>(size, now, task), [](bool due) { return due; });
       return "";
     } catch (const skep::Error& error) {
       return error.what();
@@ -66,4 +67,23 @@ TEST_CASE("the measured time of a batch includes the turns of other pools before
   for (int task = 0; task < 2; ++task) CHECK(i.push(10).empty());
   CHECK(i.push(1) == "skep: p is busy: 2 tasks wait, retry in 52 ms");
   CHECK(i.inbox.statistics().computed == 20ms);
+}
+
+TEST_CASE("the thread is told of the first task, of the one that fills a batch, and of deadlines") {
+  Inbox i;
+  i.options.min_batch_size = 5;
+  i.options.max_queued = 6;
+  const auto decides = [&](std::size_t size, TaskOptions task = {}) {
+    CHECK(i.push(size, task).empty());
+    return i.decides;
+  };
+  CHECK(decides(0));
+  CHECK_FALSE(decides(1));
+  CHECK_FALSE(decides(1));
+  CHECK(decides(1, {.deadline = now + 1s}));
+  CHECK_FALSE(decides(1));
+  CHECK(decides(0));  // the queue is full
+  i.inbox.left({.queued = 3, .samples = 2});
+  CHECK_FALSE(decides(2));
+  CHECK(decides(1));  // five samples
 }

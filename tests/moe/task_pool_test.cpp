@@ -359,6 +359,19 @@ TEST_CASE("one wake-up and one message a batch, however many tasks it has") {
   io.poll();  // the ends of the coroutines
 }
 
+CO_TEST_CASE("tasks that wait for a batch to fill wake nobody but with the first and the last") {
+  const auto scheduler = std::make_shared<skep::moe::BatchScheduler>();
+  TaskPool pool([](Ints batch) { return batch; }, {.min_batch_size = 50, .timeout = 1h}, scheduler);
+  const skep::moe::detail::SchedulerThread thread(scheduler);
+  skep::Scope scope(co_await skep::this_executor);
+  std::vector<std::string> log;
+  for (int i = 0; i < 50; ++i) scope.spawn(keep(pool.submit_task(Ints{i}), log));
+  co_await scope.join();
+  CHECK(log.size() == 50);
+  CHECK(pool.statistics().batches == 1);
+  CHECK(scheduler->wakeups() <= 2);
+}
+
 TEST_CASE("what a caller's own code throws reaches its io_context and takes no other caller's result with it") {
   asio::io_context io;
   TaskPool pool([](Ints batch) { return batch; }, {}, std::make_shared<skep::moe::BatchScheduler>());

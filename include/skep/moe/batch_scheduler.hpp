@@ -57,14 +57,14 @@ class BatchScheduler {
   [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
 
   /// Says that something is in the inbox of a pool, with its mutex held. @return true when the caller must `wake()`
-  /// after letting go of it.
-  [[nodiscard]] bool submitted(const std::shared_ptr<ScheduledPool>& pool) {
+  /// after letting go of it; never when the task `decides` nothing, as the third of ten that a batch waits for.
+  [[nodiscard]] bool submitted(const std::shared_ptr<ScheduledPool>& pool, bool decides = true) {
     if (!pool->submitted_) {
       inbox_.push_back(pool);
       pool->submitted_ = true;
       called_.store(true, std::memory_order_relaxed);
     }
-    if (!std::exchange(asleep_, false)) return false;
+    if (!decides || !std::exchange(asleep_, false)) return false;
     ++wakeups_;
     return true;
   }

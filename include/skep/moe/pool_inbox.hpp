@@ -41,7 +41,8 @@ class PoolInbox {
  public:
   PoolInbox(const TaskPoolOptions& options, std::mutex& mutex) : options_(options), mutex_(mutex) {}
 
-  /// Lets a task in, and says so to `submitted()` under the lock; gives what that does. Throws the refusal.
+  /// Lets a task in, and says to `submitted(decides)` under the lock whether a batch may be due by it; gives what that
+  /// does. Throws the refusal.
   template <class Submitted>
   bool push(TaskPtr task, Submitted&& submitted) {
     const std::size_t size = task->size;
@@ -50,10 +51,13 @@ class PoolInbox {
       const std::lock_guard lock(mutex_);
       refused = judge(*task);
       if (!refused) {
+        const bool first = statistics_.queued == 0;
+        const bool limited = task->options.deadline != SteadyTime::max();
         tasks_.push_back(std::move(task));
         statistics_.queued += chunk_count(options_, size);
         samples_ += size;
-        return submitted();
+        return submitted(first || limited || options_.min_batch_size <= 1 || samples_ >= options_.min_batch_size ||
+                         statistics_.queued >= options_.max_queued);
       }
     }
     throw refusal(refused);

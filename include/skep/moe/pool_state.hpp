@@ -61,7 +61,9 @@ class PoolState final : public ScheduledPool, public std::enable_shared_from_thi
     WaitList done(executor);
     // however this coroutine ends
     const Abandon<Task> mine{std::make_shared<Task>(executor, std::move(batch), options, &done)};
-    if (self->inbox_.push(mine.task, [&self] { return self->scheduler_->submitted(self); })) self->scheduler_->wake();
+    const bool must_wake =
+        self->inbox_.push(mine.task, [&self](bool decides) { return self->scheduler_->submitted(self, decides); });
+    if (must_wake) self->scheduler_->wake();
     const bool woken = co_await done.try_wait();
     if (!woken) throw_cancelled();
     co_return std::move(mine.task->outcome).get();
