@@ -231,3 +231,17 @@ TEST_CASE("the search does not wait for farther peers once enough nearer ones ha
   CHECK(lookup.finished());
   CHECK(lookup.in_flight() == 1);
 }
+
+TEST_CASE("an answer that leads nearer is followed at once, whatever is still in flight") {
+  Lookup lookup(id_of(0), {}, {.width = 3, .parallelism = 2});
+  for (const int n : {20, 21, 22}) lookup.add(peer(n));
+  CHECK(lookup.next()->contact == 20);
+  CHECK(lookup.next()->contact == 21);
+  lookup.answered(id_of(20));
+  for (const int n : {1, 2, 3}) lookup.add(peer(n));
+  CHECK(lookup.room() == 2);
+  CHECK(lookup.next()->contact == 1);
+  CHECK(lookup.next()->contact == 2);
+  CHECK_FALSE(lookup.next());
+  CHECK(lookup.in_flight() == 3);
+}

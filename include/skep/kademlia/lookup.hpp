@@ -17,7 +17,7 @@ namespace skep::inline v0::kademlia {
 /// When a search has seen enough, and how many it asks at once.
 template <class P>
 concept LookupPolicy = requires(const P& policy, std::size_t nearer) {
-  { policy.parallelism } -> std::convertible_to<std::size_t>;  ///< requests in flight, slow ones not counted
+  { policy.parallelism } -> std::convertible_to<std::size_t>;  ///< requests in flight to the nearest, but slow ones
   {
     policy.max_requests
   } -> std::convertible_to<std::size_t>;               ///< in all: a liar who invents ever nearer peers stops here
@@ -101,10 +101,20 @@ class Lookup {
     }
     return nullptr;
   }
-  /// How many may be asked now.
+  /// How many may be asked now. Requests to peers that are not among the nearest any more do not count: an answer that
+  /// leads much nearer is followed at once, with all of the parallelism.
   [[nodiscard]] std::size_t room() const noexcept {
-    if (in_flight_ >= parallelism_ || requests_ >= policy_.max_requests) return 0;
-    return std::min(parallelism_ - in_flight_, policy_.max_requests - requests_);
+    if (requests_ >= policy_.max_requests) return 0;
+    std::size_t counted = 0;
+    if (in_flight_ > 0) {
+      std::size_t nearer = 0;
+      for (const auto& candidate : candidates_) {
+        if (policy_.satisfied(nearer) || counted >= parallelism_) break;
+        if (candidate.state == State::asked) ++counted;
+        if (candidate.state != State::failed && candidate.state != State::slow) ++nearer;
+      }
+    }
+    return counted >= parallelism_ ? 0 : std::min(parallelism_ - counted, policy_.max_requests - requests_);
   }
   /// Counts one of `choices` as in flight.
   void ask(const Id& id) {
