@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/async/cancellation.hpp"
 #include "skep/async/event.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/bootstrap.hpp"
@@ -19,6 +21,7 @@
 #include "skep/dht/options.hpp"
 #include "skep/dht/record.hpp"
 #include "skep/dht/traversal.hpp"
+#include "skep/p2p/peer_id.hpp"
 
 namespace skep::inline v0::dht::detail {
 
@@ -96,11 +99,25 @@ awaitable<std::vector<NodeEntry>> search_one(std::shared_ptr<State> self, DHTID 
   co_return std::move(found.front());
 }
 
+/// Greets one of the initial peers again: after a partition nobody else remembers the other side.
+template <class State>
+awaitable<void> greet_again(std::shared_ptr<State> self) {
+  const auto& peers = self->options.initial_peers;
+  if (peers.empty()) co_return;
+  const p2p::PeerId peer = peers[self->net.random().below(peers.size())];
+  try {
+    (void)co_await State::call_ping(self, peer, false);
+  } catch (const std::exception&) {  // it may be gone by now
+    if (is_cancellation(std::current_exception())) throw;
+  }
+}
+
 /// Searches the parts of the routing table that were silent for long, over and over.
 template <class State>
 awaitable<void> refresh_buckets(std::shared_ptr<State> self, Duration period) {
   for (;;) {
     co_await self->net.sleep_until(deadline_after(self->net.steady_now(), period));
+    co_await greet_again(self);
     auto targets = self->table.quiet(self->net.steady_now() - period, self->net.random());
     if (targets.empty()) continue;
     FindOptions options;

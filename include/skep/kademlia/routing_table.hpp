@@ -66,10 +66,11 @@ class RoutingTable {
   }
 
   /// A peer gave a sign of life. An id keeps the contact that it came with first until that one is silent, so nobody
-  /// takes over the id of a living peer by claiming it.
+  /// takes over the id of a living peer by claiming it. A contact has one id, the last it came with.
   /// @param now  for `quiet`; a caller that never asks for quiet buckets need not know the time
   Heard heard(const Id& id, const Contact& contact, SteadyTime now = {}) {
     if (id == self_) return {Outcome::refused, {}};
+    if (!knows(id)) silent_contact(contact);  // it had another id, and nobody has two places
     for (;;) {
       const std::size_t at = bucket_of(id);
       Bucket& bucket = buckets_[at];
@@ -113,19 +114,17 @@ class RoutingTable {
     }
     return std::erase_if(bucket.spare, [&](const entry_type& entry) { return entry.id == id; }) > 0;
   }
-  /// The same for all ids under which a contact is known. @return how many there were
-  std::size_t silent_contact(const Contact& contact) {
-    std::vector<Id> ids;
+  /// The same for whatever id a contact has. @return whether it was known
+  bool silent_contact(const Contact& contact) {
     for (const auto& bucket : buckets_) {
       for (const auto& slot : bucket.active) {
-        if (slot.entry.contact == contact) ids.push_back(slot.entry.id);
+        if (slot.entry.contact == contact) return silent(Id(slot.entry.id));  // a copy: the entry goes
       }
       for (const auto& entry : bucket.spare) {
-        if (entry.contact == contact) ids.push_back(entry.id);
+        if (entry.contact == contact) return silent(Id(entry.id));
       }
     }
-    for (const auto& id : ids) silent(id);
-    return ids.size();
+    return false;
   }
 
   /// The contact of an active peer, or null.
@@ -207,6 +206,12 @@ class RoutingTable {
     if (slot.in_question) return std::nullopt;
     slot.in_question = true;
     return slot.entry;
+  }
+
+  bool knows(const Id& id) const noexcept {
+    const Bucket& bucket = buckets_[bucket_of(id)];
+    return find(id) != nullptr || std::any_of(bucket.spare.begin(), bucket.spare.end(),
+                                              [&](const entry_type& entry) { return entry.id == id; });
   }
 
   void keep_spare(Bucket& bucket, entry_type entry) {
