@@ -64,6 +64,16 @@ class Swarm {
     ++living_;
     return nodes_.back();
   }
+  /// Each living node hears of so many others, as it would in a life of searches: a swarm that has just joined knows
+  /// few.
+  void acquaint(std::size_t others) {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      for (std::size_t n = 0; alive_[i] && n < others; ++n) {
+        const Node& other = any();
+        nodes_[i].protocol().table.heard(other.id(), other.peer_id());
+      }
+    }
+  }
   /// A node falls silent, as after a power cut.
   void kill(std::size_t index) {
     if (!alive_[index]) return;
