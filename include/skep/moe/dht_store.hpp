@@ -1,6 +1,7 @@
 // DhtStore: the DHT as the key-value store in which a beam searcher looks prefixes up.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -24,8 +25,12 @@ namespace skep::inline v0::moe {
 template <ExpertDirectory Node>
 class DhtStore {
  public:
-  /// @param reading  how each prefix is looked up
-  explicit DhtStore(Node node, dht::GetOptions reading = {}) : node_(std::move(node)), reading_(reading) {}
+  /// @param reading  how each prefix is looked up. A training step waits for the search, so four nodes are asked at
+  /// once
+  ///                 and the first replica that answers will do, as for Hivemind; with `replicas` 0 a beam misses no
+  ///                 expert that a majority of the replicas knows.
+  explicit DhtStore(Node node, dht::GetOptions reading = {.num_workers = 4, .replicas = 1})
+      : node_(std::move(node)), reading_(reading) {}
 
   [[nodiscard]] awaitable<PrefixRecords> get_many(std::vector<std::string> prefixes) {
     return get_many(node_, std::move(prefixes), reading_);
