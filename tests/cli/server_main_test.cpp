@@ -1,5 +1,7 @@
 #include "skep/cli/server_main.hpp"
 
+#include <cstdlib>
+#include <filesystem>
 #include <regex>
 #include <string>
 #include <vector>
@@ -74,6 +76,22 @@ TEST_CASE("D1 D3 servers declare their experts, a second one joins by the pasted
   first.line_with("Caught signal 15 (Terminated), shutting down");
   first.line_with("Server shutdown successfully");
   CHECK(first.exit_code() == 0);
+}
+
+TEST_CASE("D1 D3.4 experts are kept in --checkpoint_dir, and the next server goes on from them") {
+  std::string folder = "/tmp/skep-server-test-XXXXXX";
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  Process first(serve, flags({"--expert_uids", "ffn.7", "--checkpoint_dir", folder}));
+  first.line_with("[INFO] Started");
+  first.signal(SIGTERM);
+  first.line_with("Server shutdown successfully");
+  CHECK(first.exit_code() == 0);
+  CHECK(std::filesystem::exists(folder + "/ffn.7/checkpoint_last.pt"));
+  Process second(serve, flags({"--num_experts", "1", "--expert_pattern", "ffn.[0:100]", "--checkpoint_dir", folder}));
+  second.line_with("Located 1 checkpoints for experts [");
+  second.line_with("ffn.7: restored after 0 updates from ");
+  second.line_with("[INFO] ffn.7: FeedforwardBlock, 568 parameters");
+  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("C1.15 a server of a pattern without a free place says so with code 1") {

@@ -40,6 +40,7 @@ TEST_CASE("D1 what the flags come to") {
   CHECK(usual.schedule == moe::LearningRateSchedule{});
   CHECK(usual.accumulate_samples == 0);
   CHECK(usual.declaration_life() == 60s);
+  CHECK(usual.checkpoints.directory.empty());
 
   flags.scheduler = "linear";
   flags.num_warmup_steps = 10;
@@ -48,6 +49,7 @@ TEST_CASE("D1 what the flags come to") {
   flags.accumulate_samples = 64;
   flags.expert_options = {"num_heads=8", "note=a=b"};
   flags.update_period = 0.5;
+  flags.checkpoint_dir = "/tmp";
   const auto chosen = cli::server_options(flags);
   CHECK(chosen.schedule == moe::LearningRateSchedule{moe::LearningRateSchedule::Kind::linear, 10, 100});
   CHECK(chosen.clip_grad_norm == 0.5);
@@ -55,6 +57,8 @@ TEST_CASE("D1 what the flags come to") {
   CHECK(chosen.experts.at(0).expert.get<int>("num_heads", 16) == 8);
   CHECK(chosen.experts.at(0).expert.get<std::string>("note", "") == "a=b");
   CHECK(chosen.declaration_life() == 3s);
+  CHECK(chosen.checkpoints.directory == "/tmp");
+  CHECK(chosen.checkpoints.period == 500ms);
 }
 
 TEST_CASE("D1 the optimizers and their learning rates") {

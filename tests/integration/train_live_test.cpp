@@ -115,5 +115,6 @@ CO_TEST_CASE("Hivemind trains through skep: every codec, keyword and nested inpu
   CHECK(served.at("steps") == 25);
   CHECK(served.at("code") == 0);
   CHECK(served.at("shutdown").get<bool>());
+  CHECK(served.at("checkpoints") == json{"block.0"});
   server.shutdown();
 }

@@ -89,8 +89,7 @@ class CommandLine {
       : command_(std::move(command)), app_(purpose, command_) {
     app_.formatter(std::make_shared<HelpFormatter>());
     app_.set_help_flag("-h,--help", "print this text and exit");
-    app_.add_option("-c,--config", config_,
-                    "file with flags, one a line: `hidden_dim = 512`, `expert_uids = [a.0, a.1]`")
+    app_.add_option("-c,--config", config_, "file with flags, one a line, such as `hidden_dim = 512`")
         ->type_name("FILE");
     app_.footer((examples.empty() ? std::string() : "Examples:\n" + examples + "\n\n") + std::string(closing_words));
   }

@@ -13,6 +13,7 @@
 #include "skep/cli/server_flags.hpp"
 #include "skep/core/error.hpp"
 #include "skep/moe/server/backend_options.hpp"
+#include "skep/moe/server/checkpoint_options.hpp"
 #include "skep/moe/server/learning_rate.hpp"
 #include "skep/moe/server/optimizers.hpp"
 #include "skep/moe/server/server_options.hpp"
@@ -77,7 +78,8 @@ namespace detail {
       .max_batch_size = static_cast<std::size_t>(flags.max_batch_size),
       .compression = moe::compression_of_name(flags.compression).value_or(moe::Compression::none),
       .threads = detail::compute_threads(flags),
-      .update_period = detail::seconds(flags.update_period)};
+      .update_period = detail::seconds(flags.update_period),
+      .checkpoints = {.directory = flags.checkpoint_dir, .period = detail::seconds(flags.update_period)}};
   if (flags.expiration) options.expiration = detail::seconds(*flags.expiration);
   return options;
 }
