@@ -85,8 +85,11 @@ build_and_test() {
   return "$broken"
 }
 
+# A part is built for the edit loop; everything is built once, with skep's own headers precompiled.
 step_tests() {
-  skep_configure debug -DSKEP_LIVE_TESTS=ON -DSKEP_BUILD_BENCHMARKS=OFF
+  local preset=whole
+  if [[ ${#names[@]} -gt 0 ]]; then preset=debug; fi
+  skep_configure "$preset" -DSKEP_LIVE_TESTS=ON -DSKEP_BUILD_BENCHMARKS=OFF
   build_and_test "$SKEP_BUILD_DIR" .
 }
 # All that does not link LibTorch, and of what does the programs through which foreign bytes reach a tensor.
@@ -104,6 +107,7 @@ step_tsan() {
 step_headers() {
   skep_configure headers
   local log=$SKEP_BUILD_DIR/build.log total failed=0
+  ninja -C "$SKEP_BUILD_DIR" skep_torch_door >"$log" 2>&1 || { cat "$log"; return 1; }
   total=$(ninja -C "$SKEP_BUILD_DIR" -t targets all | grep -c 'verify_interface_header_sets/.*\.o:' || true)
   ninja -C "$SKEP_BUILD_DIR" -j "$jobs" -k 0 all_verify_interface_header_sets >"$log" 2>&1 ||
     failed=$(grep -c '^FAILED:' "$log" || true)

@@ -14,6 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HEADERS = ROOT / "include" / "skep"
 
+DOOR = "moe/tensor/torch.hpp"
 LOW = ["core", "codec", "crypto", "async", "kademlia"]
 P2P_NAMES = ["p2p/network.hpp", "p2p/payload.hpp", "p2p/peer_id.hpp", "p2p/multiaddr.hpp", "p2p/error.hpp"]
 # layer -> the folders and single headers of skep that it may include, besides itself
@@ -90,6 +91,22 @@ def check_includes(header: pathlib.Path) -> list[str]:
     return problems
 
 
+def check_door(headers: list[pathlib.Path]) -> list[str]:
+    """Whoever names a tensor includes the door to LibTorch, directly or through headers of ours."""
+    includes = {h.relative_to(HEADERS).as_posix(): set(re.findall(r'#include "skep/([^"]+)"', h.read_text())) for h in headers}
+
+    def reaches(name: str, seen: set[str]) -> bool:
+        seen.add(name)
+        return name == DOOR or any(n not in seen and reaches(n, seen) for n in includes.get(name, ()))
+
+    names = re.compile(r"\b(torch::|at::|c10::|Tensor\b)")
+    return [
+        f"{name}: names LibTorch's types but does not include skep/{DOOR}"
+        for name in includes
+        if layer(name) == "tensor" and names.search((HEADERS / name).read_text()) and not reaches(name, set())
+    ]
+
+
 def check_reach(build: pathlib.Path) -> tuple[int, list[str]]:
     """What the compiler opened for each header that stands alone in build/: LibTorch only in the layers above moe/."""
     output = subprocess.run(["ninja", "-C", build, "-t", "deps"], check=True, capture_output=True, text=True).stdout
@@ -113,7 +130,7 @@ def check_reach(build: pathlib.Path) -> tuple[int, list[str]]:
 
 def main() -> int:
     headers = sorted(HEADERS.rglob("*.hpp"))
-    problems = [problem for header in headers for problem in check_includes(header)]
+    problems = [problem for header in headers for problem in check_includes(header)] + check_door(headers)
     failed = len({p.split(":")[0] for p in problems})
     passed = len(headers) - failed
     if len(sys.argv) > 1:
