@@ -177,3 +177,14 @@ TEST_CASE("a handle outlives the variable it came from") {
   CHECK(kept.store("k", 1, expires_in(1min)));
   CHECK(kept.get("k")->value == 1);
 }
+
+TEST_CASE("A8.4 a DHT whose validator refuses what others may not write") {
+  struct Small : dht::LeavesValues {
+    bool validate(const dht::RecordView& record) const { return record.value.size() < 10; }
+  };
+  dht::BasicDHT<Small> dht(loopback());
+  CHECK(dht.store("k", "short", expires_in(10min)));
+  CHECK_FALSE(dht.store("k", "much too long for this swarm", expires_in(11min)));
+  CHECK(dht.get("k")->value == "short");
+  CHECK(dht.run_coroutine([](auto node) -> awaitable<std::size_t> { co_return node.record_count(); }) == 1);
+}

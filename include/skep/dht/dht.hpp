@@ -20,6 +20,7 @@
 #include "skep/dht/json.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/dht/options.hpp"
+#include "skep/dht/validator.hpp"
 #include "skep/p2p/host.hpp"
 #include "skep/p2p/multiaddr.hpp"
 #include "skep/p2p/peer_id.hpp"
@@ -48,19 +49,22 @@ struct DHTOptions {
 };
 
 /// A function from a node to a coroutine, such as `[](skep::dht::Node<> node) -> skep::awaitable<int> {...}`.
-template <class F>
-concept NodeFunction = std::invocable<F&, Node<p2p::Host>>;
+template <class F, class V = AcceptAll>
+concept NodeFunction = std::invocable<F&, Node<p2p::Host, V>>;
 
 /// A member of the DHT that owns a thread, a `p2p::Host` and a `Node` on it. Values are JSON.
 ///
 /// *Lifetime:* a handle; copies are the same DHT, which shuts down with the last of them. After `shutdown` every call
 /// throws "the DHT is closed". *Threads:* every member from any thread but those that run others' work (its own I/O
 /// thread, a Runtime's), where a call that blocks throws errc::wrong_thread at once. *Errors:* what `Node` throws.
-class DHT {
+/// *Validators:* `BasicDHT dht(options, compose_validators(...))` decides who may write what.
+template <RecordValidator V = AcceptAll>
+class BasicDHT {
  public:
   /// Starts the thread and joins the swarm, unless `options.start` is false. Throws what joining throws, and errors
   /// that say which address is wrong or in use, or why the identity file cannot be used.
-  explicit DHT(DHTOptions options = {}) : state_(std::make_shared<State>(std::move(options))) {
+  explicit BasicDHT(DHTOptions options = {}, V validator = {})
+      : state_(std::make_shared<State>(std::move(options), std::move(validator))) {
     if (state_->options.start) start();
   }
 
@@ -85,13 +89,13 @@ class DHT {
 
   /// Runs a coroutine on the DHT's thread, `function(node)`, and waits for its value. The function lives as long as the
   /// coroutine; what it refers to must, too.
-  template <NodeFunction F>
+  template <NodeFunction<V> F>
   auto run_coroutine(F function) {
     require_may_block("DHT::run_coroutine");
     return run_coroutine_future(std::move(function)).get();
   }
   /// The same without waiting.
-  template <NodeFunction F>
+  template <NodeFunction<V> F>
   [[nodiscard]] auto run_coroutine_future(F function) {
     return state_->runner.spawn_future(
         [node = node(), function = std::move(function)]() mutable { return function(node); });
@@ -155,14 +159,14 @@ class DHT {
   }
 
   /// The node and its executor, for coroutines that run beside the DHT: use the node on its executor only.
-  [[nodiscard]] Node<p2p::Host> node() const { return *open().node; }
+  [[nodiscard]] Node<p2p::Host, V> node() const { return *open().node; }
   [[nodiscard]] Executor executor() const { return open().runner.executor(); }
 
  private:
   enum class Phase { fresh, starting, running, closed };
 
   struct State {
-    explicit State(DHTOptions chosen) : options(std::move(chosen)) {}
+    State(DHTOptions chosen, V validate) : options(std::move(chosen)), validator(std::move(validate)) {}
     State(const State&) = delete;
     State& operator=(const State&) = delete;
     ~State() { shut_down(); }
@@ -189,7 +193,7 @@ class DHT {
         auto& known = options.node.initial_peers;
         if (std::find(known.begin(), known.end(), peer) == known.end()) known.push_back(peer);
       }
-      self->node.emplace(co_await Node<p2p::Host>::create(*self->host, options.node));
+      self->node.emplace(co_await Node<p2p::Host, V>::create(*self->host, options.node, std::move(self->validator)));
     }
 
     static p2p::Multiaddr initial_peer(const std::string& text) {
@@ -230,11 +234,12 @@ class DHT {
     }
 
     DHTOptions options;
+    V validator;  // until the node has it
     std::atomic<Phase> phase{Phase::fresh};
     std::thread::id thread;  // the runner's
     Runner runner{"skep-dht"};
     std::optional<p2p::Host> host;  // set before `phase` is running
-    std::optional<Node<p2p::Host>> node;
+    std::optional<Node<p2p::Host, V>> node;
   };
 
   [[nodiscard]] State& open() const {
@@ -247,5 +252,8 @@ class DHT {
 
   std::shared_ptr<State> state_;
 };
+
+/// The DHT in which everybody may write everything, as in Hivemind by default.
+using DHT = BasicDHT<>;
 
 }  // namespace skep::inline v0::dht

@@ -1,4 +1,5 @@
-// Ed25519SignatureValidator: records protected by Ed25519 keys, ten times as fast as RSA; only skep knows them.
+// Ed25519SignatureValidator: records protected by Ed25519 keys, ten times as fast to sign as with RSA; only skep knows
+// them.
 #pragma once
 
 #include <string>

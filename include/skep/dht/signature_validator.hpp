@@ -37,7 +37,8 @@ class SignatureValidator {
   static constexpr int priority = S::priority;
   using PrivateKey = typename S::PrivateKey;
 
-  explicit SignatureValidator(PrivateKey key = S::default_key())
+  SignatureValidator() : SignatureValidator(S::default_key()) {}
+  explicit SignatureValidator(PrivateKey key)
       : key_(std::move(key)), tag_(make_mark(S::owner_name, S::owner_text(key_))) {}
 
   /// What a subkey has to contain, at any place, for its value to be this node's own.

@@ -49,7 +49,7 @@ struct TokenAuthorizerOptions {
 /// Signs as Hivemind's TokenAuthorizerBase does and judges as it does, with two holes closed: a request says for whom
 /// it is, and what is remembered against replays is bounded.
 ///
-/// A signature takes half a millisecond on the network's thread, a check a twentieth. *Lifetime:* held by shared_ptr.
+/// A signature takes about 0.7 ms of the network's thread, a check a fifth of that. *Lifetime:* held by shared_ptr.
 template <TokenAuthority A>
 class TokenAuthorizer final : public Authorizer {
  public:
