@@ -170,9 +170,9 @@ class TypedModule {
   }
 
   M module_;
-  std::array<SchemaTree, count> trees_;    // of the parameters of forward
-  std::array<std::size_t, count> first_;   // their first tensor in wire order
-  std::array<std::size_t, count> leaves_;  // and how many
+  std::array<SchemaTree, count> trees_;      // of the parameters of forward
+  std::array<std::size_t, count> first_{};   // their first tensor in wire order
+  std::array<std::size_t, count> leaves_{};  // and how many
 };
 
 }  // namespace detail
