@@ -8,6 +8,7 @@
 #include "skep/moe/client/switch_mixture.hpp"
 #include "skep/moe/declare.hpp"
 #include "skep/moe/dht_store.hpp"
+#include "skep/moe/server/background_server.hpp"
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/module_backend.hpp"
 #include "skep/moe/server/server.hpp"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -15,6 +16,33 @@
 #include "skep/moe/tensor/pickle.hpp"
 
 namespace skep::inline v0::moe {
+
+namespace detail {
+
+/// The state_dict of Python's LambdaLR after so many steps.
+[[nodiscard]] inline c10::impl::GenericDict scheduler_state(const ExpertState& state) {
+  const auto list_of = [](c10::IValue value) {
+    c10::impl::GenericList list(c10::AnyType::get());
+    list.push_back(std::move(value));
+    return list;
+  };
+  const auto option = [&state](const char* name) {
+    if (!state.optimizer) return c10::IValue();
+    const auto found = state.optimizer->options.find(name);
+    return found == state.optimizer->options.end() ? c10::IValue() : found->second;
+  };
+  auto scheduler = any_dict();
+  scheduler.insert("base_lrs", list_of(option("initial_lr")));
+  scheduler.insert("last_epoch", *state.schedule_step);
+  scheduler.insert("verbose", false);
+  scheduler.insert("_step_count", *state.schedule_step + 1);
+  scheduler.insert("_get_lr_called_within_step", false);
+  scheduler.insert("_last_lr", list_of(option("lr")));
+  scheduler.insert("lr_lambdas", list_of({}));  // functions are not kept, in Python neither
+  return scheduler;
+}
+
+}  // namespace detail
 
 /// The bytes of a checkpoint (`encode_archive`) of one dictionary, which Hivemind's `load_experts` takes as well:
 ///
@@ -48,9 +76,7 @@ namespace skep::inline v0::moe {
     whole.insert("optimizer", optimizer);
   }
   if (state.schedule_step) {
-    auto scheduler = any_dict();
-    scheduler.insert("last_epoch", *state.schedule_step);
-    whole.insert("scheduler", scheduler);
+    whole.insert("scheduler", detail::scheduler_state(state));
   }
   whole.insert("updates", static_cast<std::int64_t>(state.updates));
   return encode_archive(whole);
