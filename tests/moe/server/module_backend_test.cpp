@@ -1,5 +1,7 @@
 #include "skep/moe/server/module_backend.hpp"
 
+#include <cmath>
+
 #include "moe/server/experts.hpp"
 #include "skep/async/scope.hpp"
 #include "skep/moe/server/layers.hpp"
@@ -173,7 +175,7 @@ CO_TEST_CASE("C4.8 requests go through two pools, batched") {
   runtime.shutdown();
 }
 
-CO_TEST_CASE("H-1 a request that makes the module throw fails alone and leaves no gradient behind") {
+CO_TEST_CASE("H-1 H-36 a request that makes the module throw or brings NaN fails alone and leaves no gradient behind") {
   Runtime runtime;
   ModuleBackend<Touchy> backend("touchy.0",
                                 {.expert = {.hidden_dim = 2}, .optimizer = sgd(1), .scheduler = runtime.scheduler()});
@@ -184,9 +186,13 @@ CO_TEST_CASE("H-1 a request that makes the module throw fails alone and leaves n
     const auto x = torch::full({1, 2}, value, at::kFloat);
     scope.spawn(submit(backend.backward_pool(), {x, torch::ones({1, 2})}, log, results));
   }
+  const auto poison = torch::full({1, 2}, std::nan(""), at::kFloat);
+  scope.spawn(submit(backend.backward_pool(), {torch::ones({1, 2}), poison}, log, results));
   runtime.start();
   co_await scope.join();
-  CHECK(log == std::vector<std::string>{"a negative sample"});
+  CHECK(log == std::vector<std::string>{"a negative sample",
+                                        "skep: expert touchy.0 refused the request: output gradient 0 is not finite"});
+  CHECK(backend.refused_gradients() == 2);  // in the batch of all, and alone
   CHECK(results.size() == 2);
   CHECK(backend.update_count() == 2);
   CHECK(backend.module()->w.item<float>() == doctest::Approx(1 - 2 - 4));
