@@ -4,7 +4,7 @@
 
 using namespace skep;
 
-TEST_CASE("D4 SKEP_DHT_NUM_WORKERS") {
+TEST_CASE("D1.3 D4 SKEP_DHT_NUM_WORKERS") {
   CHECK(cli::dht_num_workers(nullptr) == 4);
   CHECK(cli::dht_num_workers("1") == 1);
   CHECK(cli::dht_num_workers("16") == 16);

@@ -19,6 +19,7 @@
 #include "skep/cli/dht_flags.hpp"
 #include "skep/cli/dht_graph.hpp"
 #include "skep/cli/dht_walk.hpp"
+#include "skep/cli/joining.hpp"
 #include "skep/cli/json_log.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
@@ -27,10 +28,6 @@
 namespace skep::inline v0::cli {
 
 namespace detail {
-
-[[nodiscard]] inline Duration seconds(double count) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(count));
-}
 
 /// A line of the answer, on standard output.
 inline void print(const std::string& line) { std::printf("%s\n", line.c_str()); }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,8 +10,8 @@
 #include "skep/cli/command.hpp"
 #include "skep/cli/dht_flags.hpp"
 #include "skep/cli/dht_look.hpp"
-#include "skep/cli/environment.hpp"
 #include "skep/cli/identity_check.hpp"
+#include "skep/cli/joining.hpp"
 #include "skep/cli/json_log.hpp"
 #include "skep/cli/signals.hpp"
 #include "skep/cli/visible_addresses.hpp"
@@ -30,26 +29,6 @@ namespace detail {
   const auto noise = crypto::random_array<16>();
   (void)co_await node.get("heartbeat_" + to_hex(noise), {.latest = true, .timeout = limit});
 }
-
-}  // namespace detail
-
-/// The options of a DHT that flags and the environment stand for.
-[[nodiscard]] inline dht::DHTOptions dht_options(const NetworkFlags& flags) {
-  return {.initial_peers = flags.initial_peers,
-          .host_maddrs = flags.host_maddrs,
-          .announce_maddrs = flags.announce_maddrs,
-          .identity_path = flags.identity_path,
-          .node = {.num_workers = dht_num_workers(std::getenv("SKEP_DHT_NUM_WORKERS"))}};
-}
-
-/// Where others reach this peer.
-[[nodiscard]] inline std::vector<p2p::Multiaddr> visible_addresses(dht::DHT& dht) {
-  std::vector<p2p::Multiaddr> addresses;
-  for (const auto& text : dht.visible_maddrs()) addresses.push_back(p2p::Multiaddr::parse(text));
-  return addresses;
-}
-
-namespace detail {
 
 /// Runs a node until SIGINT or SIGTERM.
 [[nodiscard]] inline int run_node(std::vector<std::string> arguments) {

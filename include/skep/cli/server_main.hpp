@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "skep/cli/command.hpp"
-#include "skep/cli/dht_main.hpp"
 #include "skep/cli/http_server.hpp"
 #include "skep/cli/identity_check.hpp"
+#include "skep/cli/joining.hpp"
 #include "skep/cli/prometheus.hpp"
 #include "skep/cli/server_flags.hpp"
 #include "skep/cli/server_metrics.hpp"

@@ -7,7 +7,7 @@
 #include <thread>
 #include <utility>
 
-#include "skep/cli/dht_main.hpp"
+#include "skep/cli/joining.hpp"
 #include "skep/cli/processes.hpp"
 #include "skep/cli/sample_shape.hpp"
 #include "skep/cli/server_flags.hpp"
