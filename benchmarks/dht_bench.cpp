@@ -1,99 +1,38 @@
-// Suite dht: what storing and finding cost in a swarm on loopback, beside one call between two of its nodes.
-#include <asio/co_spawn.hpp>
-#include <asio/io_context.hpp>
+// Suite dht: what storing and finding cost in swarms on loopback, beside one call between two of their nodes and beside
+// OpenDHT where it is installed; what nodes cost to make and to keep.
+#include <malloc.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <exception>
-#include <memory>
+#include <functional>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "skep/dht.hpp"
+#include "skep/async/when_all.hpp"
+#include "support/dht_swarm.hpp"
+#include "support/opendht_swarm.hpp"
 #include "support/pin.hpp"
 #include "support/row.hpp"
 #include "support/stats.hpp"
 
+namespace skep::bench {
 namespace {
 
-using namespace skep;
-using namespace skep::bench;
-
-constexpr std::size_t swarm_size = 16;
-constexpr std::string_view echo_method = "Echo.rpc_say";
-
-/// How often the DHT's methods were called, by all nodes.
-struct Calls {
-  std::size_t find = 0;
-  std::size_t store = 0;
-};
-
-/// A host that counts its calls. All hosts of the swarm share the counters.
-class CountingHost : public p2p::Host {
- public:
-  CountingHost(asio::io_context& io, p2p::HostOptions options, Calls& calls)
-      : Host(io, std::move(options)), calls_(&calls) {}
-
-  [[nodiscard]] awaitable<Bytes> call(p2p::PeerId peer, std::string method, p2p::Payload body,
-                                      p2p::CallOptions options = {}) {
-    if (method == "DHTProtocol.rpc_find") ++calls_->find;
-    if (method == "DHTProtocol.rpc_store") ++calls_->store;
-    return Host::call(std::move(peer), std::move(method), std::move(body), options);
-  }
-
- private:
-  Calls* calls_;
-};
-
-using Node = dht::Node<CountingHost>;
-
-/// Nodes in one process on one thread; each holds connections to all others and caches nothing.
-struct Swarm {
-  Swarm() {
-    for (std::size_t i = 0; i < swarm_size; ++i) run(add());
-    for (std::size_t i = 0; i < swarm_size; ++i) run(meet_all(nodes[i]));
-  }
-  Swarm(const Swarm&) = delete;
-  Swarm& operator=(const Swarm&) = delete;
-
-  void run(awaitable<void> body) {
-    std::exception_ptr failure;
-    asio::co_spawn(io, std::move(body), [&](std::exception_ptr thrown) {
-      failure = thrown;
-      io.stop();
-    });
-    io.restart();
-    io.run();
-    if (failure) std::rethrow_exception(failure);
-  }
-
-  awaitable<void> add() {
-    CountingHost host(io, {.listen = {"/ip4/127.0.0.1/tcp/0"}}, calls);
-    host.handle(std::string(echo_method),
-                [](p2p::Request request) -> awaitable<p2p::Payload> { co_return std::move(request.body); });
-    dht::NodeOptions options;
-    options.cache_locally = false;
-    if (!nodes.empty()) {
-      const p2p::PeerId first = nodes.front().peer_id();
-      host.add_address(first, nodes.front().network().addresses().front());
-      options.initial_peers.push_back(first);
-    }
-    nodes.push_back(co_await Node::create(host, options));
-  }
-  awaitable<void> meet_all(Node node) {
-    for (Node& other : nodes) {
-      if (other.peer_id() == node.peer_id()) continue;
-      CountingHost host = node.network();
-      host.add_address(other.peer_id(), other.network().addresses().front());
-      (void)co_await node.protocol().call_ping(node.protocol().shared_from_this(), other.peer_id(), false);
-    }
-  }
-
-  asio::io_context io{1};
-  Calls calls;
-  std::vector<Node> nodes;
-};
+constexpr std::size_t reader = 3;
+constexpr std::size_t writer = 9;
+constexpr std::size_t at_once = 16;         // gets in flight when throughput is measured
+constexpr std::size_t bulk = 256;           // keys of one get_many or store_many
+constexpr double hivemind_get_many = 1800;  // keys a second of Hivemind 1.1.12, 16 nodes, recorded on two such cores
+constexpr double hivemind_store_many = 56;
 
 double now_in_microseconds() {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -108,12 +47,14 @@ awaitable<void> time_echoes(Node from, p2p::PeerId to, int count, Series& series
   }
 }
 
-/// One find request, as a get sends it.
-awaitable<void> time_finds(Node from, Node to, std::vector<std::string> keys, Series& series) {
+/// Find requests as a get sends them, each to any node, as the keys have it.
+awaitable<void> time_finds(Node from, std::vector<Node> others, std::vector<std::string> keys, Series& series) {
   const auto protocol = from.protocol().shared_from_this();
-  const dht::NodeEntry node{to.id(), to.peer_id()};
   for (const auto& key : keys) {
     std::vector<dht::DHTID> target{dht::key_id(key)};
+    const Node& to = others[std::hash<dht::DHTID>{}(target.front()) % others.size()];
+    if (to.id() == from.id()) continue;
+    const dht::NodeEntry node{to.id(), to.peer_id()};
     const double start = now_in_microseconds();
     const auto answer = co_await protocol->call_find(protocol, node, std::move(target));
     series.add(now_in_microseconds() - start);
@@ -131,29 +72,47 @@ awaitable<void> time_stores(Node node, std::vector<std::string> keys, Series& se
   }
 }
 
-awaitable<void> time_gets(Node node, std::vector<std::string> keys, dht::GetOptions options, Series& series) {
+awaitable<void> get_each(Node node, std::vector<std::string> keys, dht::GetOptions options, Series* series) {
   for (const auto& key : keys) {
     const double start = now_in_microseconds();
     const auto found = co_await node.get(key, options);
-    series.add(now_in_microseconds() - start);
+    if (series) series->add(now_in_microseconds() - start);
     if (!found) throw std::runtime_error("a key was not found");
   }
 }
+/// The same with several readers at a time.
+awaitable<void> get_at_once(Node node, std::vector<std::string> keys) {
+  std::vector<std::vector<std::string>> shares(at_once);
+  for (std::size_t i = 0; i < keys.size(); ++i) shares[i % at_once].push_back(keys[i]);
+  std::vector<awaitable<void>> readers;
+  for (auto& share : shares) readers.push_back(get_each(node, std::move(share), {}, nullptr));
+  co_await when_all(std::move(readers));
+}
 
 awaitable<void> time_get_many(Node node, std::vector<std::string> keys, Series& series) {
-  const std::size_t count = keys.size();
+  const auto count = static_cast<double>(keys.size());
   const double start = now_in_microseconds();
   const auto found = co_await node.get_many(std::move(keys));
-  series.add((now_in_microseconds() - start) / static_cast<double>(count));
+  series.add((now_in_microseconds() - start) / count);
   for (const auto& each : found) {
     if (!each) throw std::runtime_error("a key was not found");
   }
 }
+awaitable<void> time_store_many(Node node, std::vector<std::string> keys, Series& series) {
+  std::vector<dht::StoreItem> items;
+  for (const auto& key : keys) items.push_back({key, 1, node.now() + 1h, {}});
+  const double start = now_in_microseconds();
+  const auto stored = co_await node.store_many(std::move(items));
+  series.add((now_in_microseconds() - start) / static_cast<double>(keys.size()));
+  for (const auto& each : stored) {
+    if (!each) throw std::runtime_error("a store failed");
+  }
+}
 
-/// Keys that none of the readers holds: a get must ask.
-std::vector<std::string> keys_not_held_by(Swarm& swarm, std::size_t reader, int count, int& next) {
+/// Keys that the reader does not hold: a get must ask.
+std::vector<std::string> keys_for(Swarm& swarm, std::size_t count, int& next) {
   std::vector<std::string> keys;
-  while (static_cast<int>(keys.size()) < count) {
+  while (keys.size() < count) {
     const std::string key = "key" + std::to_string(next++);
     const auto target = dht::key_id(key);
     std::size_t nearer = 0;
@@ -163,13 +122,36 @@ std::vector<std::string> keys_not_held_by(Swarm& swarm, std::size_t reader, int 
   return keys;
 }
 
-void measure(Table& table, bool quick) {
-  Swarm swarm;
-  const int rounds = quick ? 5 : 15;
-  const int count = quick ? 40 : 100;
+std::string rate_text(double per_second) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), per_second < 1e4 ? "%.0f /s" : "%.0fk /s",
+                per_second < 1e4 ? per_second : per_second / 1e3);
+  return text.data();
+}
+
+/// Many keys at once, beside what Hivemind did.
+void print_bulk(Table& table, const std::string& where, const Series& get_many, const Series& store_many) {
+  const double get_rate = 1e6 / get_many.p50();
+  table.print({.name = "dht get_many, keys" + where,
+               .skep = rate_text(get_rate),
+               .peer = rate_text(hivemind_get_many),
+               .ratio = get_rate / hivemind_get_many,
+               .direction = Goal::at_least,
+               .goal = 80});
+  const double store_rate = 1e6 / store_many.p50();
+  table.print({.name = "dht store_many, keys" + where,
+               .skep = rate_text(store_rate),
+               .peer = rate_text(hivemind_store_many),
+               .ratio = store_rate / hivemind_store_many,
+               .direction = Goal::at_least,
+               .goal = 1000});
+}
+
+/// The operations of one swarm, each beside the calls that it is made of.
+void measure_operations(Table& table, Swarm& swarm, OpenDhtSwarm* peer, bool quick) {
+  const int rounds = quick ? 3 : 10;
+  const std::size_t count = quick ? 40 : 100;
   int next = 0;
-  constexpr std::size_t reader = 3;
-  constexpr std::size_t writer = 9;
   Node& reads = swarm.nodes[reader];
   Node& writes = swarm.nodes[writer];
   Calls storing;
@@ -177,30 +159,43 @@ void measure(Table& table, bool quick) {
   std::size_t latest_finds = 0;
   std::size_t latest_gets = 0;
   std::vector<std::string> keys;
+  std::vector<std::string> bulk_keys;
 
-  const auto series =
-      interleave(rounds, {
-                             [&](Series& to) { swarm.run(time_echoes(reads, writes.peer_id(), 5 * count, to)); },
-                             [&](Series& to) {
-                               keys = keys_not_held_by(swarm, reader, count, next);
-                               const Calls before = swarm.calls;
-                               swarm.run(time_stores(writes, keys, to));
-                               storing.find += swarm.calls.find - before.find;
-                               storing.store += swarm.calls.store - before.store;
-                               stored += keys.size();
-                             },
-                             [&](Series& to) { swarm.run(time_gets(reads, keys, {}, to)); },
-                             [&](Series& to) {
-                               const std::size_t before = swarm.calls.find;
-                               swarm.run(time_gets(reads, keys, {.latest = true}, to));
-                               latest_finds += swarm.calls.find - before;
-                               latest_gets += keys.size();
-                             },
-                             [&](Series& to) { swarm.run(time_finds(reads, writes, keys, to)); },
-                             [&](Series& to) {
-                               for (int i = 0; i < 5; ++i) swarm.run(time_get_many(reads, keys, to));
-                             },
-                         });
+  const auto series = interleave(
+      rounds, {
+                  [&](Series& to) { swarm.run(time_echoes(reads, writes.peer_id(), static_cast<int>(5 * count), to)); },
+                  [&](Series& to) {
+                    keys = keys_for(swarm, count, next);
+                    const Calls before = swarm.calls;
+                    swarm.run(time_stores(writes, keys, to));
+                    storing.find += swarm.calls.find - before.find;
+                    storing.store += swarm.calls.store - before.store;
+                    stored += keys.size();
+                  },
+                  [&](Series& to) { swarm.run(get_each(reads, keys, {}, &to)); },
+                  [&](Series& to) {
+                    const std::size_t before = swarm.calls.find;
+                    swarm.run(get_each(reads, keys, {.latest = true}, &to));
+                    latest_finds += swarm.calls.find - before;
+                    latest_gets += keys.size();
+                  },
+                  [&](Series& to) { swarm.run(time_finds(reads, swarm.nodes, keys, to)); },
+                  [&](Series& to) {
+                    bulk_keys = keys_for(swarm, bulk, next);
+                    swarm.run(time_store_many(writes, bulk_keys, to));
+                  },
+                  [&](Series& to) {
+                    for (int i = 0; i < 3; ++i) swarm.run(time_get_many(reads, bulk_keys, to));
+                  },
+                  [&](Series& to) {
+                    to.add(microseconds([&] { swarm.run(get_at_once(reads, keys)); }) / static_cast<double>(count));
+                  },
+                  [&](Series& to) {
+                    if (!peer) return to.add(1);
+                    peer->put(writer, keys, at_once);
+                    to.add(microseconds([&] { peer->get(reader, keys, at_once); }) / static_cast<double>(count));
+                  },
+              });
   const Series& echo = series[0];
   const Series& find = series[4];
   const auto ratio = [&](const Series& to, double calls, const Series& call) {
@@ -210,7 +205,7 @@ void measure(Table& table, bool quick) {
   const auto per = [](std::size_t calls, std::size_t acts) {
     return static_cast<double>(calls) / static_cast<double>(acts);
   };
-  const std::string where = ", " + std::to_string(swarm_size) + " nodes";
+  const std::string where = ", " + std::to_string(swarm.nodes.size()) + " nodes";
   table.print({.name = "dht get" + where,
                .skep = time_text(series[2].p50()),
                .limit = time_text(echo.p50()),
@@ -228,30 +223,87 @@ void measure(Table& table, bool quick) {
                .limit = time_text(calls_a_store * find.p50()),
                .ratio = ratio(series[1], calls_a_store, find),
                .goal = 1.2});
+  const double most_finds = swarm.nodes.size() <= 16 ? 6 : 12;  // Hivemind: 20 to 25
   table.print({.name = "dht finds a store" + where,
                .skep = std::to_string(per(storing.find, stored)).substr(0, 4),
-               .limit = "6",
-               .ratio = per(storing.find, stored) / 6,
+               .limit = std::to_string(static_cast<int>(most_finds)),
+               .ratio = per(storing.find, stored) / most_finds,
                .goal = 1});
-  table.print({.name = "dht get_many, a key" + where,
-               .skep = time_text(series[5].p50()),
-               .limit = time_text(echo.p50()),
-               .ratio = ratio(series[5], 1, echo),
+  if (swarm.nodes.size() == 16) print_bulk(table, where, series[6], series[5]);
+  if (swarm.nodes.size() > 64) return;
+  table.print({.name = "dht gets a second" + where,
+               .skep = rate_text(1e6 / series[7].p50()),
+               .peer = peer ? rate_text(1e6 / series[8].p50()) : "-",
+               .ratio = peer ? ratio(series[8], 1, series[7]) : 8,
+               .direction = Goal::at_least,
+               .goal = 8});
+}
+
+double heap_bytes() {
+  const auto info = mallinfo2();
+  return static_cast<double>(info.uordblks + info.hblkhd);
+}
+
+/// Makes the nodes of a swarm and says what that took and what they keep.
+void measure_creation(Table& table, Swarm& swarm, std::size_t count, bool handshakes) {
+  const double before = heap_bytes();
+  const double seconds = microseconds([&] { swarm.add(count); }) / 1e6;
+  const double rate = static_cast<double>(count) / seconds;
+  const double goal = handshakes ? 60 : 2000;
+  const std::string where = (handshakes ? " joined, " : " made, ") + std::to_string(count);
+  table.print({.name = "dht nodes" + where,
+               .skep = rate_text(rate),
+               .limit = rate_text(goal),
+               .ratio = rate / goal,
+               .direction = Goal::at_least,
                .goal = 1});
-  for (Node& node : swarm.nodes) {
-    node.close();
-    CountingHost(node.network()).close();
-  }
+  std::size_t connections = 0;
+  for (const Node& node : swarm.nodes) connections += node.network().peers().size();
+  const double allowed = 64.0 * 1024 * static_cast<double>(count) + 24.0 * 1024 * static_cast<double>(connections);
+  const auto kib = [&](double bytes) {
+    return std::to_string(static_cast<int>(bytes / 1024 / static_cast<double>(count))) + " KiB";
+  };
+  table.print({.name = "dht memory a node" + where,
+               .skep = kib(heap_bytes() - before),
+               .limit = kib(allowed),
+               .ratio = (heap_bytes() - before) / allowed,
+               .goal = 1});
+}
+
+/// Two connections of one node to each other need two descriptors a node, and a listener.
+void allow_descriptors() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void measure_swarm(Table& table, std::size_t size, bool quick) {
+  std::optional<OpenDhtSwarm> peer;  // first, since it cannot use descriptors above 1024
+  if (OpenDhtSwarm::available && size <= 64) peer.emplace(size);
+  Swarm swarm(size <= 64 ? Acquaintance::join : Acquaintance::nobody);
+  measure_creation(table, swarm, size, size <= 64);
+  swarm.meet();
+  swarm.connect(reader);
+  swarm.connect(writer);
+  measure_operations(table, swarm, peer ? &*peer : nullptr, quick);
 }
 
 }  // namespace
+}  // namespace skep::bench
 
 int main(int argc, char** argv) {
+  using namespace skep::bench;
   try {
     const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
     pin_to(allowed_cores().front());
+    allow_descriptors();
     Table table;
-    measure(table, quick);
+    if (argc > 2) {  // one swarm alone
+      measure_swarm(table, std::stoul(argv[2]), quick);
+      return 0;
+    }
+    for (const std::size_t size : {16U, 64U, 1024U}) measure_swarm(table, size, quick);
     return 0;
   } catch (const std::exception& failure) {
     std::fprintf(stderr, "dht_bench: %s\n", failure.what());
