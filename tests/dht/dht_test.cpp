@@ -188,3 +188,54 @@ TEST_CASE("A8.4 a DHT whose validator refuses what others may not write") {
   CHECK(dht.get("k")->value == "short");
   CHECK(dht.run_coroutine([](auto node) -> awaitable<std::size_t> { co_return node.record_count(); }) == 1);
 }
+
+TEST_CASE("A1.3 A1.4 starting need not be waited for, and says when it failed") {
+  DHTOptions options = loopback({"/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"});
+  options.node.wait_timeout = 500ms;
+  options.await_ready = false;
+  DHT dht(options);
+  CHECK_THROWS_AS((void)dht.get("k"), Error);
+  CHECK_THROWS_AS(dht.wait_until_ready(), Error);
+  CHECK_THROWS_AS((void)dht.get("k"), Error);
+  options.initial_peers.clear();
+  DHT alone(options);
+  alone.wait_until_ready(10s);
+  CHECK(alone.store("k", 1, expires_in(1min)));
+  options.start = false;
+  DHT fresh(options);
+  CHECK_THROWS_WITH_AS(fresh.wait_until_ready(), "skep: the DHT has not been started; call start() first", Error);
+}
+
+TEST_CASE("A1.8 cancelling a future ends the call, and others go on") {
+  DHT dht(loopback());
+  CHECK(dht.store("k", 1, expires_in(1min)));
+  auto slow = dht.run_coroutine_future([](Node<> node) -> awaitable<int> {
+    co_await node.network().sleep_until(node.network().steady_now() + 1h);
+    co_return 1;
+  });
+  auto futures = dht.get_many_futures({"k", "k"});
+  slow.cancel();
+  CHECK_THROWS_WITH_AS(slow.get(), "skep: the call was cancelled", Error);
+  CHECK(futures[1].get().front()->value == 1);
+}
+
+TEST_CASE("A1.1 SKEP_DHT_NUM_WORKERS speaks where the options keep the default") {
+  using dht::detail::workers_by_environment;
+  CHECK(workers_by_environment(4, nullptr) == 4);
+  CHECK(workers_by_environment(4, "") == 4);
+  CHECK(workers_by_environment(4, "12") == 12);
+  CHECK(workers_by_environment(7, "12") == 7);
+  for (const char* bad : {"0", "-1", "many", "8x", "99999999999999999999"}) {
+    CHECK_THROWS_WITH_AS((void)workers_by_environment(4, bad), doctest::Contains("SKEP_DHT_NUM_WORKERS"), Error);
+  }
+}
+
+TEST_CASE("A1.10 visible addresses end in the peer's id; a client has none and serves nothing") {
+  DHT dht(loopback());
+  for (const auto& address : dht.visible_maddrs()) CHECK(address.ends_with("/p2p/" + dht.peer_id().to_string()));
+  DHTOptions announced = loopback();
+  announced.announce_maddrs = {"/ip4/10.1.2.3/tcp/4567"};
+  DHT hidden(announced);
+  const std::string expected = "/ip4/10.1.2.3/tcp/4567/p2p/" + hidden.peer_id().to_string();
+  CHECK(hidden.visible_maddrs() == std::vector{expected});
+}

@@ -3,20 +3,28 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <concepts>
+#include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
 #include "skep/async/runner.hpp"
+#include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/future.hpp"
 #include "skep/dht/json.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/dht/options.hpp"
@@ -40,13 +48,33 @@ struct DHTOptions {
   bool client_mode = false;
   /// Join at once; otherwise `start()` does.
   bool start = true;
+  /// Starting waits until the swarm is joined; otherwise `wait_until_ready()` does.
+  bool await_ready = true;
   /// For what runs at shutdown; after that it is dropped.
   Duration shutdown_timeout = 3s;
-  /// Everything else; its `initial_peers` and `client_mode` follow from the above.
+  /// Everything else; its `initial_peers` and `client_mode` follow from the above. Where its `num_workers` is the
+  /// default the environment variable SKEP_DHT_NUM_WORKERS has a say.
   NodeOptions node{};
   /// Limits of the connections beneath.
   p2p::HostLimits limits{};
 };
+
+namespace detail {
+
+/// The requests in flight for one key: what was chosen, or else what the environment says.
+[[nodiscard]] inline std::size_t workers_by_environment(std::size_t chosen, const char* text) {
+  if (chosen != NodeOptions{}.num_workers || text == nullptr || *text == 0) return chosen;
+  const std::string_view digits(text);
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc() || end != digits.data() + digits.size() || number == 0 || number > 1024) {
+    throw Error(errc::invalid_argument,
+                "SKEP_DHT_NUM_WORKERS is \"" + printable(text) + "\", which is no number from 1 to 1024");
+  }
+  return number;
+}
+
+}  // namespace detail
 
 /// A function from a node to a coroutine, such as `[](skep::dht::Node<> node) -> skep::awaitable<int> {...}`.
 template <class F, class V = AcceptAll>
@@ -68,21 +96,30 @@ class BasicDHT {
     if (state_->options.start) start();
   }
 
-  /// Joins the swarm; only once.
+  /// Joins the swarm; only once. Without `options.await_ready` it returns before that is done.
   void start() {
     require_may_block("DHT::start");
     Phase fresh = Phase::fresh;
     if (!state_->phase.compare_exchange_strong(fresh, Phase::starting)) {
       throw Error(errc::invalid_argument, "the DHT was started before");
     }
+    state_->ready = state_->runner.spawn_future(State::launch(state_.get())).share();
+    if (state_->options.await_ready) wait_until_ready();
+  }
+  /// Waits until the swarm is joined and throws what joining threw. Throws errc::timed_out when that takes longer; it
+  /// goes on all the same.
+  void wait_until_ready(Duration timeout = unlimited) {
+    require_may_block("DHT::wait_until_ready");
+    if (!state_->ready.valid()) (void)open();
+    if (timeout != unlimited && state_->ready.wait_for(timeout) != std::future_status::ready) {
+      throw Error(errc::timed_out, "the DHT has not joined its swarm within " + skep::detail::describe_wait(timeout));
+    }
     try {
-      state_->runner.block_on(State::launch(state_.get()));
+      state_->ready.get();
     } catch (...) {
       state_->shut_down();
       throw;
     }
-    Phase starting = Phase::starting;
-    state_->phase.compare_exchange_strong(starting, Phase::running);
   }
   /// Leaves the swarm and ends the thread. Idempotent.
   void shutdown() { state_->shut_down(); }
@@ -94,11 +131,14 @@ class BasicDHT {
     require_may_block("DHT::run_coroutine");
     return run_coroutine_future(std::move(function)).get();
   }
-  /// The same without waiting.
+  /// The same without waiting; cancelling the future ends the coroutine.
   template <NodeFunction<V> F>
   [[nodiscard]] auto run_coroutine_future(F function) {
-    return state_->runner.spawn_future(
-        [node = node(), function = std::move(function)]() mutable { return function(node); });
+    using T = typename std::invoke_result_t<F&, Node<p2p::Host, V>>::value_type;
+    const auto stop = std::make_shared<detail::StopSwitch>(executor());
+    auto call = [node = node(), function = std::move(function)]() mutable { return function(node); };
+    return Future<T>(state_->runner.spawn_future(detail::StopSwitch::run(stop, detail::keep_alive<T>(std::move(call)))),
+                     stop);
   }
 
   /// Stores a regular value; true when a majority of the replicas keeps it.
@@ -129,22 +169,29 @@ class BasicDHT {
   }
 
   // The same without waiting
-  [[nodiscard]] std::future<std::vector<StoreResult>> store_many_future(std::vector<JsonStoreItem> items,
-                                                                        StoreOptions options = {}) {
+  [[nodiscard]] Future<std::vector<StoreResult>> store_many_future(std::vector<JsonStoreItem> items,
+                                                                   StoreOptions options = {}) {
     std::vector<StoreItem> values;
     values.reserve(items.size());
     for (auto& item : items) values.push_back(to_store_item(std::move(item)));
     return run_coroutine_future(
         [values = std::move(values), options](auto node) { return node.store_many(values, options); });
   }
-  [[nodiscard]] std::future<std::vector<std::optional<JsonFound>>> get_many_future(std::vector<std::string> keys,
-                                                                                   GetOptions options = {}) {
+  [[nodiscard]] Future<std::vector<std::optional<JsonFound>>> get_many_future(std::vector<std::string> keys,
+                                                                              GetOptions options = {}) {
     return run_coroutine_future(
         [keys = std::move(keys), options](auto node) -> awaitable<std::vector<std::optional<JsonFound>>> {
           std::vector<std::optional<JsonFound>> out;
           for (const auto& found : co_await node.get_many(keys, options)) out.push_back(to_json(found));
           co_return out;
         });
+  }
+  /// One future for each key, each of which can be cancelled without the others.
+  [[nodiscard]] std::vector<Future<std::vector<std::optional<JsonFound>>>> get_many_futures(
+      const std::vector<std::string>& keys, GetOptions options = {}) {
+    std::vector<Future<std::vector<std::optional<JsonFound>>>> futures;
+    for (const std::string& key : keys) futures.push_back(get_many_future({key}, options));
+    return futures;
   }
 
   [[nodiscard]] p2p::PeerId peer_id() const { return open().host->self(); }
@@ -185,6 +232,8 @@ class BasicDHT {
       for (const std::string& text : options.initial_peers) peers.push_back(initial_peer(text));
       self->host.emplace(self->runner.executor(), std::move(hosting));
       options.node.client_mode = options.client_mode;
+      options.node.num_workers =
+          detail::workers_by_environment(options.node.num_workers, std::getenv("SKEP_DHT_NUM_WORKERS"));
       options.node.initial_peers.clear();
       for (const auto& address : peers) {
         const p2p::PeerId peer = *address.peer_id();
@@ -194,6 +243,8 @@ class BasicDHT {
         if (std::find(known.begin(), known.end(), peer) == known.end()) known.push_back(peer);
       }
       self->node.emplace(co_await Node<p2p::Host, V>::create(*self->host, options.node, std::move(self->validator)));
+      Phase starting = Phase::starting;
+      self->phase.compare_exchange_strong(starting, Phase::running);
     }
 
     static p2p::Multiaddr initial_peer(const std::string& text) {
@@ -236,7 +287,8 @@ class BasicDHT {
     DHTOptions options;
     V validator;  // until the node has it
     std::atomic<Phase> phase{Phase::fresh};
-    std::thread::id thread;  // the runner's
+    std::thread::id thread;          // the runner's
+    std::shared_future<void> ready;  // what joining ends with
     Runner runner{"skep-dht"};
     std::optional<p2p::Host> host;  // set before `phase` is running
     std::optional<Node<p2p::Host, V>> node;
@@ -246,6 +298,11 @@ class BasicDHT {
     switch (state_->phase.load()) {
       case Phase::running: return *state_;
       case Phase::closed: throw Error(errc::closed, "the DHT is closed");
+      case Phase::starting:
+        if (state_->ready.valid() && state_->ready.wait_for(Duration::zero()) == std::future_status::ready) {
+          state_->ready.get();  // throws what joining threw
+        }
+        throw Error(errc::closed, "the DHT is still joining its swarm; call wait_until_ready() first");
       default: throw Error(errc::closed, "the DHT has not been started; call start() first");
     }
   }
