@@ -29,7 +29,7 @@ TEST_CASE("A3.32 bans last 5, 10, 20 seconds, and a success forgives everything"
   CHECK_FALSE(list.banned(peer(1), at(45s)));
 }
 
-TEST_CASE("bans and memory are bounded, and a base of zero bans nobody") {
+TEST_CASE("A3.32 A3.34 bans and memory are bounded, and a base of zero bans nobody") {
   Blacklist list({.longest = 1min, .capacity = 3});
   SteadyTime now = at(0s);
   for (int i = 0; i < 20; ++i) {

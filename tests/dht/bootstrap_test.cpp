@@ -47,7 +47,9 @@ TEST_CASE("A2.2 when no initial peer answers the error names them and says what 
   const std::string text = failure_of(swarm.world, sim::Host(swarm.world), options);
   CHECK(swarm.world.time().now() - start <= 3s);
   CHECK(contains(text, "cannot join the DHT: none of the 3 initial peers answered a ping"));
-  CHECK(contains(text, options.initial_peers[2].to_string()));
+  for (const auto& peer : options.initial_peers) CHECK(contains(text, peer.to_string()));  // each with its answer
+  CHECK(contains(text, "did not answer in time"));
+  CHECK(contains(text, "cannot reach"));
   CHECK(contains(text, "ensure_bootstrap_success"));
   options.ensure_bootstrap_success = false;
   CHECK(failure_of(swarm.world, sim::Host(swarm.world), options).empty());
@@ -109,4 +111,37 @@ TEST_CASE("a node that lost everybody finds back through its initial peers") {
   CHECK(swarm.run(first.store("k", 1, swarm.in(60))));
   CHECK(swarm.run(second.get("k")));
   CHECK(second.peer_count() == 1);
+}
+
+TEST_CASE("A6.6 H-33 a node whose clock is wrong goes by the swarm's clock when it is not strict") {
+  Swarm swarm(6);
+  for (const auto skew : {-100s, 100s}) {
+    sim::Host wrong(swarm.world);
+    wrong.skew_wall_clock(skew);
+    Node node = swarm.run(Node::create(wrong, {.initial_peers = {swarm.nodes[0].peer_id()}, .strict = false}));
+    CHECK(std::abs((node.now() - swarm.nodes[0].now()).count()) < 0.1);
+    const std::string key = skew < 0s ? "slow" : "fast";
+    CHECK(swarm.run(node.store(key, 1, node.now() + 30s)));
+    CHECK(swarm.run(swarm.nodes[3].store(key + "2", 1, swarm.in(30))));
+    CHECK(swarm.run(node.get(key + "2")));
+    swarm.world.time().run_for(29s);
+    CHECK(swarm.run(swarm.nodes[4].get(key)));
+    CHECK(swarm.run(node.get(key)));
+    swarm.world.time().run_for(2s);
+    CHECK_FALSE(swarm.run(swarm.nodes[4].get(key)));
+    CHECK_FALSE(swarm.run(node.get(key)));
+    node.close();
+  }
+}
+
+TEST_CASE("A2 bootstrap_timeout is wait_timeout unless it is given") {
+  Swarm swarm(1);
+  swarm.kill(swarm.nodes[0]);
+  NodeOptions options{.initial_peers = {swarm.nodes[0].peer_id()}, .wait_timeout = 700ms};
+  for (const auto limit : {700ms, 300ms}) {
+    if (limit == 300ms) options.bootstrap_timeout = 300ms;
+    const auto start = swarm.world.time().now();
+    CHECK_FALSE(failure_of(swarm.world, sim::Host(swarm.world), options).empty());
+    CHECK(swarm.world.time().now() - start == limit);
+  }
 }

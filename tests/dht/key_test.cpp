@@ -14,7 +14,7 @@ TEST_CASE("A5.1 keys are SHA-1 of their MessagePack, binary keys of their bytes"
   CHECK(to_hex(key_id(123).bytes()) == "60ba4b2daa4ed4d070fec06687e249e0e6f9ee45");
 }
 
-TEST_CASE("the recorded ids of Hivemind") {
+TEST_CASE("J1 the recorded ids of Hivemind") {
   for (const auto& entry : skep_test::vector_of("dht", "ids").at("cases")) {
     const auto text = entry.at("key").get<std::string>();
     CAPTURE(text);

@@ -127,11 +127,13 @@ TEST_CASE("A3.22 A3.33 neighbours are taken without this node, the banned, and m
   add(to_bytes(id(5).bytes()), to_bytes(peer(5).bytes()));  // banned
   add(Bytes(21, 1), to_bytes(peer(6).bytes()));
   add(to_bytes(id(6).bytes()), {1});
+  add(to_bytes(id(99).bytes()), to_bytes(peer(99).bytes()));  // known already
   add(to_bytes(id(8).bytes()), to_bytes(peer(8).bytes()));
   result.nearest_node_ids.push_back(Bytes{9});  // nobody's
   const auto neighbours = [&] {
     const Bytes bytes = codec::encode_message(result);
-    return local.neighbours(*FindResultView::read(bytes), SteadyTime(2s));
+    const auto known = [](const DHTID& node) { return node == id(99); };
+    return local.neighbours(*FindResultView::read(bytes), SteadyTime(2s), known);
   };
   REQUIRE(neighbours().size() == 1);
   CHECK(neighbours()[0] == dht::NodeEntry{id(8), peer(8)});
@@ -155,4 +157,24 @@ TEST_CASE("A4.10 a newcomer gets what it is nearer to than the farthest replica,
   CHECK(records[0].key == id(1));
   CHECK(records[0].tag == dht::regular_tag());
   CHECK(local.records_for(id(0x20), {10}).empty());
+}
+
+TEST_CASE("H-27 a node that names the whole table and nobody else says the same about any key") {
+  LocalNode local = node();
+  for (std::uint8_t n = 1; n < 6; ++n) local.table.heard(id(n), peer(n));
+  const auto whole = [&](const std::vector<std::uint8_t>& named) {
+    FindResult result;
+    for (const std::uint8_t n : named) {
+      result.nearest_node_ids.push_back(to_bytes(id(n).bytes()));
+      result.nearest_peer_ids.push_back(to_bytes(peer(n).bytes()));
+    }
+    const Bytes bytes = codec::encode_message(result);
+    return local.names_whole_table(id(3), *FindResultView::read(bytes));
+  };
+  CHECK(whole({1, 2, 4, 5}));
+  CHECK(whole({5, 4, 2, 1, 0}));  // and ourselves
+  CHECK_FALSE(whole({1, 2, 4}));
+  CHECK_FALSE(whole({1, 2, 4, 5, 6}));  // somebody new
+  CHECK_FALSE(whole({1, 2, 4, 6}));
+  CHECK_FALSE(whole({}));
 }

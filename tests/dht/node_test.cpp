@@ -12,7 +12,7 @@ using dht::StoreResult;
 using skep_test::Node;
 using skep_test::Swarm;
 
-TEST_CASE("what one node stores every other finds") {
+TEST_CASE("A3.17 what one node stores every other finds, and what nobody stored nobody") {
   Swarm swarm(24);
   for (int i = 0; i < 30; ++i) {
     const auto stored = swarm.run(swarm.any().store("key" + std::to_string(i), i, swarm.in(60)));
@@ -29,7 +29,7 @@ TEST_CASE("what one node stores every other finds") {
   CHECK_FALSE(swarm.run(swarm.any().get("key1")));
 }
 
-TEST_CASE("A3.11 a node alone") {
+TEST_CASE("A3.4 A3.11 a node alone") {
   Swarm swarm(1);
   Node& node = swarm.nodes[0];
   CHECK(swarm.run(node.store("k", "v", swarm.in(10))) == StoreResult{.accepted = 1});
@@ -70,7 +70,7 @@ TEST_CASE("A4.10 a newcomer gets the records that are now its, and they are foun
   CHECK(found >= 38);
 }
 
-TEST_CASE("a closed node says so, and calls that run end") {
+TEST_CASE("A2.5 a closed node says so, and calls that run end") {
   Swarm swarm(8);
   Node& node = swarm.nodes[2];
   for (std::size_t i = 0; i < 8; ++i) {
@@ -87,7 +87,7 @@ TEST_CASE("a closed node says so, and calls that run end") {
   swarm.run(scope.join());
 }
 
-TEST_CASE("a call that is cancelled ends at once and leaves nothing behind") {
+TEST_CASE("A3.12 A7.6 a call that is cancelled ends at once and leaves nothing behind") {
   Swarm swarm(8);
   for (std::size_t i = 1; i < 8; ++i) swarm.kill(swarm.nodes[i]);
   sim::Host clock(swarm.world);

@@ -1,5 +1,6 @@
 #include "skep/dht/protocol.hpp"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -90,7 +91,7 @@ TEST_CASE("A4.4 a ping is answered with the node's id and time, and teaches who 
   CHECK(node.peer_count() == 1);
 }
 
-TEST_CASE("A4.7 the stores that Hivemind sends are kept") {
+TEST_CASE("A4.5 A4.6 A4.7 the stores that Hivemind sends are kept") {
   Swarm swarm(1);
   Node& node = swarm.nodes[0];
   node.protocol().options.storage.lifetime = std::chrono::hours(24 * 365 * 10);
@@ -117,7 +118,7 @@ TEST_CASE("A4.7 the stores that Hivemind sends are kept") {
   REQUIRE(found->find(codec::msgpack::Tuple{{"t", 1}}));
 }
 
-TEST_CASE("store and find over the wire: recorded requests, and what comes back") {
+TEST_CASE("A4.11 store and find over the wire: recorded requests, and what comes back") {
   Swarm swarm(1);
   Node& node = swarm.nodes[0];
   node.protocol().storage = dht::Storage({.lifetime = std::chrono::hours(24 * 365 * 10)});
@@ -215,7 +216,7 @@ TEST_CASE("A4.7 thousands of records from one peer stay within the bounds") {
   CHECK(node.protocol().cache.size() == 13);  // a peer may fill a quarter of it, the rest is for what the node reads
 }
 
-TEST_CASE("A3.21 a peer that returns bytes that are no value neither hangs a get nor hides the record") {
+TEST_CASE("A3.21 H-10 a peer that returns bytes that are no value neither hangs a get nor hides the record") {
   NodeOptions options;
   options.cache_locally = false;
   Swarm swarm(8, {}, options);
@@ -238,7 +239,7 @@ TEST_CASE("A3.21 a peer that returns bytes that are no value neither hangs a get
   }
 }
 
-TEST_CASE("A3.22 a peer that names the asking node as its neighbour breaks nothing") {
+TEST_CASE("A3.22 H-10 a peer that names the asking node as its neighbour breaks nothing") {
   Swarm swarm(6);
   Node& victim = swarm.nodes[0];
   const auto near = dht::key_id("k");
@@ -254,7 +255,7 @@ TEST_CASE("A3.22 a peer that names the asking node as its neighbour breaks nothi
   CHECK(swarm.run(victim.get("k", {.latest = true})));
 }
 
-TEST_CASE("a peer that answers too little, too much or nonsense counts as failed") {
+TEST_CASE("A4.2 A4.8 a peer that answers too little, too much or nonsense counts as failed") {
   Swarm swarm(6);
   Node& node = swarm.nodes[0];
   for (const int kind : {0, 1, 2}) {
@@ -316,4 +317,30 @@ TEST_CASE("A validator decides what is kept and what is believed, and wraps valu
   CHECK(refused == dht::StoreResult{.accepted = 1, .rejected = 2});
   CHECK_FALSE(refused);
   CHECK_FALSE(world.run(b.get("other", {.latest = true})));
+}
+
+TEST_CASE("A2 parallel_rpc bounds the requests in flight of the whole node") {
+  for (const std::size_t most : {1U, 2U, 100U}) {
+    NodeOptions options;
+    options.parallel_rpc = most;
+    Swarm swarm(8, {}, options);
+    std::size_t now = 0;
+    std::size_t highest = 0;
+    sim::Host host(swarm.world);
+    host.handle(ping, [&](Request) -> awaitable<Payload> {
+      highest = std::max(highest, ++now);
+      co_await swarm.world.time().sleep_until(swarm.world.time().now() + 50ms);
+      --now;
+      co_return codec::PingResponse{}.encode();
+    });
+    auto& protocol = swarm.nodes[0].protocol();
+    Scope scope(swarm.world.time().executor());
+    for (int i = 0; i < 10; ++i) {
+      scope.spawn([&]() -> awaitable<void> {
+        (void)co_await protocol.call_ping(protocol.shared_from_this(), host.self(), false);
+      });
+    }
+    swarm.run(scope.join());
+    CHECK(highest == std::min<std::size_t>(most, 10));
+  }
 }

@@ -9,9 +9,10 @@
 #include "skep/sim/network.hpp"
 
 using namespace skep;
+using skep_test::Node;
 using skep_test::Swarm;
 
-TEST_CASE("find_nearest is exact and ordered") {
+TEST_CASE("J5 find_nearest is exact and ordered") {
   Swarm swarm(100);
   for (int round = 0; round < 20; ++round) {
     const auto target = dht::DHTID::random(swarm.world.random());
@@ -23,6 +24,41 @@ TEST_CASE("find_nearest is exact and ordered") {
     std::vector<dht::DHTID> found;
     for (const auto& node : swarm.run(swarm.any().find_nearest(target, {.k_nearest = 8}))) found.push_back(node.id);
     CHECK(found == expected);
+  }
+}
+
+TEST_CASE("A3.1 A3.3 many ids share requests, the nodes nearest to each in their order") {
+  Swarm swarm(64);
+  std::vector<dht::DHTID> queries;
+  for (int i = 0; i < 32; ++i) queries.push_back(dht::key_id(i));
+  Node& node = swarm.any();
+  const auto before = swarm.world.calls("DHTProtocol.rpc_find");
+  const auto together = swarm.run(node.find_nearest_nodes(queries, {.k_nearest = 5}));
+  const auto between = swarm.world.calls("DHTProtocol.rpc_find");
+  REQUIRE(together.size() == queries.size());
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    CHECK(together[i] == swarm.run(node.find_nearest(queries[i], {.k_nearest = 5})));
+  }
+  const auto alone = swarm.world.calls("DHTProtocol.rpc_find") - between;
+  CHECK(2 * (between - before) < alone);
+  CHECK(swarm.run(node.find_nearest_nodes({})).empty());  // A7.6
+}
+
+TEST_CASE("A3.36 H-11 buckets that are silent for refresh_timeout are searched, again and again") {
+  for (const bool refreshes : {true, false}) {
+    dht::NodeOptions options;
+    if (refreshes) options.refresh_timeout = 60s;
+    Swarm swarm(24, {}, options);
+    swarm.world.time().run_for(10s);
+    for (int period = 0; period < 3; ++period) {
+      const auto before = swarm.world.calls("DHTProtocol.rpc_find");
+      swarm.world.time().run_for(130s);
+      CHECK((swarm.world.calls("DHTProtocol.rpc_find") > before) == refreshes);
+    }
+    Node& node = swarm.nodes[5];
+    node.close();
+    swarm.run(node.join());
+    CHECK(node.protocol().children.size() == 0);
   }
 }
 
@@ -47,7 +83,7 @@ TEST_CASE("A3.1 no more nodes than were asked for, this one included only where 
   CHECK(others[0].id == near[1].id);
 }
 
-TEST_CASE("when all nodes that are known are banned they are asked all the same") {
+TEST_CASE("A3.2 when all nodes that are known are banned they are asked all the same") {
   Swarm swarm(3);
   auto& node = swarm.nodes[0];
   for (const auto& other : swarm.nodes) node.protocol().blacklist.failed(other.peer_id(), node.network().steady_now());

@@ -87,7 +87,7 @@ TEST_CASE("A3.19 who gives up gets what is known, and a key without readers is o
   second->leave();
 }
 
-TEST_CASE("A3.24 nothing stays behind of searches that are over") {
+TEST_CASE("A3.24 H-26 nothing stays behind of searches that are over") {
   Batch b;
   Searches searches;
   searches.add(key_id(1), {b.batch, b.batch->add(key_id(1), {})});

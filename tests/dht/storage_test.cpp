@@ -35,7 +35,7 @@ TEST_CASE("A6.1 only a strictly later expiration replaces a value") {
   CHECK(s.bytes() == 0);
 }
 
-TEST_CASE("A6.2 a rejected store changes nothing, not even when the value expires") {
+TEST_CASE("A6.2 H-4 a rejected store changes nothing, not even when the value expires") {
   Storage s;
   s.store(key, item(1, 10), {0});
   CHECK(s.store(key, item(2, 2), {0}) == StoreOutcome::older);

@@ -22,7 +22,7 @@ NodeEntry node(std::uint8_t n) {
 }
 }  // namespace
 
-TEST_CASE("A7.3 keys that can ask the same node share a request") {
+TEST_CASE("A7.2 A7.3 keys that can ask the same node share a request") {
   std::vector<DHTID> targets{node(0).id, node(0).id ^ node(1).id, node(0x80).id};
   Traversal t(targets, {}, {.width = 3, .parallelism = 1, .packing = 3});
   const std::vector<NodeEntry> near{node(0x10), node(0x11), node(0x12)};
@@ -48,7 +48,7 @@ TEST_CASE("A7.3 keys that can ask the same node share a request") {
   CHECK(t.nearest(2, 1) == std::vector{node(0x90)});
 }
 
-TEST_CASE("a key alone asks its nearest first") {
+TEST_CASE("A7.1 a key alone asks its nearest first") {
   Traversal t({node(0).id}, {}, {.width = 3, .parallelism = 1});
   t.add(0, std::vector{node(4), node(1), node(2)});
   const auto first = t.next();
@@ -73,7 +73,7 @@ TEST_CASE("A3.18 no request holds more keys than allowed") {
   CHECK(keys.size() == 40);
 }
 
-TEST_CASE("a finished key asks nobody, and nothing is asked for no keys") {
+TEST_CASE("A7.4 A7.6 a finished key asks nobody, and nothing is asked for no keys") {
   Traversal none({}, {});
   CHECK(none.next().empty());
   CHECK(none.finished());

@@ -92,7 +92,7 @@ TEST_CASE("A3.22 ourselves among the neighbours is dropped") {
   CHECK(lookup.nearest(9).empty());
 }
 
-TEST_CASE("answers out of turn, twice, or from strangers change nothing") {
+TEST_CASE("A7.7 answers out of turn, twice, or from strangers change nothing") {
   Lookup lookup(id_of(0), {});
   lookup.answered(id_of(7));
   lookup.add(peer(1));

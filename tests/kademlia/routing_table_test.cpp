@@ -77,7 +77,7 @@ TEST_CASE("A5.4 an id exactly at the midpoint of a split goes where it belongs")
   CHECK(table.size() == 1);
 }
 
-TEST_CASE("A5.3 a full bucket that may not split asks after its least recently heard peer") {
+TEST_CASE("A5.3 A5.5 a full bucket that may not split asks after its least recently heard peer") {
   Table table(id_of(0), {.bucket_size = 2, .depth_modulo = 1, .replacements = 2});
   table.heard(id_of(0x80), 1);
   table.heard(id_of(0x81), 2);
@@ -103,7 +103,7 @@ TEST_CASE("A5.3 a full bucket that may not split asks after its least recently h
   }
 }
 
-TEST_CASE("A5.9 replacements are bounded") {
+TEST_CASE("A5.9 H-26 replacements are bounded") {
   Random engine(3);
   Table table(Id::random(engine));
   for (int i = 0; i < 20'000; ++i) table.heard(Id::random(engine), i);
@@ -111,7 +111,7 @@ TEST_CASE("A5.9 replacements are bounded") {
   CHECK(table.spare_count() <= table.bucket_count() * 20);
 }
 
-TEST_CASE("nobody takes over the id of a living peer, and we are not our own neighbour") {
+TEST_CASE("A4.12 nobody takes over the id of a living peer, and we are not our own neighbour") {
   Table table(id_of(1));
   CHECK(table.heard(id_of(1), 9).outcome == Outcome::refused);
   table.heard(id_of(2), 1);
@@ -124,7 +124,7 @@ TEST_CASE("nobody takes over the id of a living peer, and we are not our own nei
   CHECK(table.heard(id_of(2), 6).outcome == Outcome::added);
 }
 
-TEST_CASE("a contact leaves whatever its id is") {
+TEST_CASE("A5.7 a contact leaves whatever its id is") {
   Table table(id_of(1));
   table.heard(id_of(2), 1);
   table.heard(id_of(3), 1);
@@ -136,7 +136,7 @@ TEST_CASE("a contact leaves whatever its id is") {
   CHECK_FALSE(table.silent(id_of(3)));
 }
 
-TEST_CASE("every peer that was added stays reachable through splits and departures") {
+TEST_CASE("A5.2 every peer that was added stays reachable through splits and departures") {
   Random engine(11);
   Table table(Id::random(engine), {.bucket_size = 4, .depth_modulo = 3, .replacements = 4});
   std::vector<Id> ids;

@@ -24,6 +24,7 @@ class Blacklist {
   explicit Blacklist(BlacklistOptions options = {}) : options_(options) {}
 
   [[nodiscard]] bool banned(const p2p::PeerId& peer, SteadyTime now) const {
+    if (bans_.empty()) return false;
     const auto entry = bans_.find(peer);
     return entry != bans_.end() && now < entry->second.until;
   }

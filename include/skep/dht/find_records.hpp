@@ -85,14 +85,14 @@ awaitable<void> find_records(std::shared_ptr<State> self, std::shared_ptr<Search
     }
     batch->finish(key);
   };
-  const auto answered = [&](std::size_t key, const NodeEntry& node, std::optional<Record> record) {
+  const auto answered = [&](std::size_t key, const NodeEntry& node, FindAnswer& answer) {
     KeySearch& search = (*batch)[key];
     if (search.over) return false;
-    if (!record) {
+    if (!answer.record) {
       search.lacking.push_back(node);
       return true;
     }
-    search.from_network = search.take(*std::move(record)) || search.from_network;
+    search.from_network = search.take(*std::move(answer.record)) || search.from_network;
     if (!batch->serve(key)) {
       close(key, search.enough({}, self->majority()));  // what is cached counts as joined
       return false;

@@ -14,8 +14,6 @@
 #include "skep/core/error.hpp"
 #include "skep/core/result.hpp"
 #include "skep/dht/key.hpp"
-#include "skep/dht/traversal.hpp"
-#include "skep/p2p/peer_id.hpp"
 
 namespace skep::inline v0::dht {
 
@@ -45,7 +43,7 @@ class FindResultView {
     return view;
   }
 
-  /// Shows the nodes that it names, nearest first, those with a sound id and peer id: `visit(NodeEntry)`.
+  /// Shows the nodes that it names, nearest first, those with a sound id: `visit(DHTID, peer id as bytes)`.
   template <class Visit>
   void for_each_neighbour(Visit visit) const {
     std::array<BytesView, max_neighbours> ids;
@@ -65,9 +63,7 @@ class FindResultView {
     });
     if (!read) return;
     for (std::size_t i = 0; i < std::min(id_count, peer_count); ++i) {
-      const auto id = DHTID::from_bytes(ids[i]);
-      auto peer = p2p::PeerId::from_bytes(peers[i]);
-      if (id && peer) visit(NodeEntry{*id, *std::move(peer)});
+      if (const auto id = DHTID::from_bytes(ids[i])) visit(*id, peers[i]);
     }
   }
 

@@ -126,6 +126,7 @@ class LocalNode {
   [[nodiscard]] Result<Bytes> answer(const codec::FindRequest& request, WallTime now) {
     const auto sender = id_in(request.peer);
     Bytes out;
+    out.reserve(std::min(request.keys.size() * std::min(options.bucket_size, table.size()) * 64 + 64, answer_budget));
     codec::MessageWriter writer(out);
     for (const Bytes& bytes : request.keys) {
       const auto key = DHTID::from_bytes(bytes);
@@ -146,14 +147,29 @@ class LocalNode {
     return answer;
   }
   /// The neighbours that an answer names and that may be asked: neither this node nor banned.
-  [[nodiscard]] std::vector<NodeEntry> neighbours(const FindResultView& result, SteadyTime now) const {
+  /// @param known  nodes that need not be named again: `known(id)`
+  template <class Known>
+  [[nodiscard]] std::vector<NodeEntry> neighbours(const FindResultView& result, SteadyTime now, Known known) const {
     std::vector<NodeEntry> nodes;
-    nodes.reserve(options.bucket_size);
-    result.for_each_neighbour([&](NodeEntry node) {
-      if (node.id == id || node.contact == self || blacklist.banned(node.contact, now)) return;
-      nodes.push_back(std::move(node));
+    result.for_each_neighbour([&](const DHTID& node_id, BytesView peer_id) {
+      if (node_id == id || known(node_id)) return;
+      auto peer = p2p::PeerId::from_bytes(peer_id);
+      if (!peer || *peer == self || blacklist.banned(*peer, now)) return;
+      nodes.push_back({node_id, *std::move(peer)});
     });
     return nodes;
+  }
+
+  /// Whether a node names all that this node knows and nobody else: then it would say the same about any other key.
+  [[nodiscard]] bool names_whole_table(const DHTID& node, const FindResultView& result) const {
+    std::size_t named = 0;
+    bool all_known = true;
+    result.for_each_neighbour([&](const DHTID& neighbour, BytesView) {
+      if (neighbour == id) return;
+      ++named;
+      all_known = all_known && table.find(neighbour) != nullptr;
+    });
+    return all_known && named + (table.find(node) ? 1 : 0) == table.size();
   }
 
   /// The records for which a newcomer is now responsible, if this node is the nearest of those that had them.

@@ -6,7 +6,6 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -44,12 +43,12 @@ Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::s
   return traversal;
 }
 
-/// Runs it by find requests. `answered(key, node, record)` is told what a node says about a key, and whether there is a
-/// record; it gives false when the key needs no more nodes to ask.
+/// Runs it by find requests. `answered(key, node, answer)` is told what a node says about a key; it gives false when
+/// the key needs no more nodes to ask.
 /// @param news  as in `drive`
 template <class State>
 awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, SteadyTime deadline,
-                          std::function<bool(std::size_t, const NodeEntry&, std::optional<Record>)> answered,
+                          std::function<bool(std::size_t, const NodeEntry&, FindAnswer&)> answered,
                           std::shared_ptr<Event> news) {
   const auto ask = [&](const Traversal::Request& request) {
     std::vector<DHTID> keys;
@@ -62,8 +61,11 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
     for (std::size_t i = 0; i < request.keys.size(); ++i) {
       FindAnswer& answer = found.answers[i];
       const std::size_t key = request.keys[i];
-      const bool goes_on = answered(key, request.node, std::move(answer.record));
-      if (goes_on) traversal.add(key, self->neighbours(answer.result, now), request.node.id);
+      const bool goes_on = answered(key, request.node, answer);
+      if (goes_on) {
+        const auto known = [&](const DHTID& id) { return traversal.knows(key, id); };
+        traversal.add(key, self->neighbours(answer.result, now, known), request.node.id);
+      }
       traversal.renamed(key, request.node.id, found.from);
     }
   };
@@ -78,7 +80,7 @@ awaitable<std::vector<std::vector<NodeEntry>>> search_many(std::shared_ptr<State
   Traversal traversal = start_traversal(*self, targets, options.k_nearest, self->options.num_workers);
   const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
   co_await run_finds(
-      self, traversal, deadline, [](std::size_t, const NodeEntry&, std::optional<Record>) { return true; },
+      self, traversal, deadline, [](std::size_t, const NodeEntry&, FindAnswer&) { return true; },
       std::make_shared<Event>(self->net.executor()));
   std::vector<std::vector<NodeEntry>> found;
   for (std::size_t key = 0; key < targets.size(); ++key) {

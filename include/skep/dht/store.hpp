@@ -80,22 +80,64 @@ struct Storing {
   Event answered;  // every key has an answer, or there will be none
 };
 
-/// Finds the nearest nodes of all keys.
+/// Whether the routing table is the whole swarm: the nodes nearest to a key name all of it and nobody else. A node
+/// whose buckets are not full forgets nobody, so they would say the same about any other key.
 template <class State>
-awaitable<void> find_places(std::shared_ptr<State> self, std::shared_ptr<Storing> storing, StoreOptions options,
-                            SteadyTime deadline) {
-  co_await rejoin_if_alone(self);
-  const std::size_t replicas = self->options.num_replicas * std::max<std::size_t>(self->options.disjoint_paths, 1);
-  Traversal lookup = start_traversal(*self, storing->targets, self->options.num_replicas, self->options.num_workers);
-  co_await run_finds(
-      self, lookup, deadline, [](std::size_t, const NodeEntry&, std::optional<Record>) { return true; }, storing->news);
+awaitable<bool> table_is_swarm(std::shared_ptr<State> self, DHTID target, std::shared_ptr<Event> news,
+                               SteadyTime deadline) {
+  if (self->table.size() >= self->options.bucket_size) co_return false;
+  const std::size_t width = std::min(self->majority(), self->table.size());
+  Traversal lookup = start_traversal(*self, {target}, width, width);
+  std::size_t agreed = 0;
+  bool all_agree = true;
+  const auto answered = [&](std::size_t, const NodeEntry& node, FindAnswer& answer) {
+    const bool agrees = self->names_whole_table(node.id, answer.result);
+    agreed += agrees;
+    all_agree = all_agree && agrees;
+    return true;
+  };
+  co_await run_finds(self, lookup, deadline, answered, std::move(news));
+  co_return all_agree&& agreed >= width;
+}
 
+/// The nodes that are to hold the records of each key, and some more. Of those that are to hold a record a majority is
+/// asked: nodes know their own neighbourhood, so when the nearest of them name nobody nearer the others are the right
+/// ones, too, and whether they live shows when they get the record. With disjoint paths, where nobody is to be
+/// believed, all are asked.
+template <class State>
+awaitable<std::vector<std::vector<NodeEntry>>> find_places(std::shared_ptr<State> self,
+                                                           std::shared_ptr<Storing> storing, std::size_t count,
+                                                           SteadyTime deadline) {
+  co_await rejoin_if_alone(self);
+  const auto& targets = storing->targets;
+  const bool trusting = self->options.disjoint_paths <= 1;
+  bool known = false;
+  if (trusting && targets.size() > 1) known = co_await table_is_swarm(self, targets.front(), storing->news, deadline);
+  std::vector<std::vector<NodeEntry>> places;
+  if (known) {
+    for (const DHTID& target : targets) places.push_back(self->table.nearest(target, count));
+    co_return places;
+  }
+  const std::size_t width = trusting ? self->majority() : self->options.num_replicas;
+  Traversal lookup = start_traversal(*self, targets, width, std::min(width, self->options.num_workers));
+  co_await run_finds(
+      self, lookup, deadline, [](std::size_t, const NodeEntry&, FindAnswer&) { return true; }, storing->news);
+  for (std::size_t key = 0; key < targets.size(); ++key) places.push_back(lookup.nearest(key, count));
+  co_return places;
+}
+
+/// Plans who gets what.
+template <class State>
+awaitable<void> plan(std::shared_ptr<State> self, std::shared_ptr<Storing> storing, StoreOptions options,
+                     SteadyTime deadline) {
+  const std::size_t replicas = self->options.num_replicas * std::max<std::size_t>(self->options.disjoint_paths, 1);
+  auto places = co_await find_places(self, storing, 2 * replicas, deadline);
   TraversalOptions placing;
   placing.width = placing.parallelism = placing.packing = replicas;
   placing.keys_per_request = max_keys_per_store;
   storing->placement.emplace(storing->targets, std::nullopt, placing);
   for (std::size_t key = 0; key < storing->targets.size(); ++key) {
-    auto nodes = lookup.nearest(key, 2 * replicas);
+    auto& nodes = places[key];
     if (!options.exclude_self && !self->options.client_mode) nodes.push_back({self->id, self->net.self()});
     storing->missing.push_back(std::min(replicas, nodes.size()));
     storing->unanswered += !nodes.empty();
@@ -156,7 +198,7 @@ awaitable<std::vector<StoreResult>> store_all(std::shared_ptr<State> self, std::
     storing->items_of[place->second].push_back(i);
   }
   const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
-  co_await find_places(self, storing, options, deadline);
+  co_await plan(self, storing, options, deadline);
   if (options.await_all_replicas) {
     co_await place_all(self, storing, deadline);
   } else {

@@ -58,6 +58,9 @@ class Traversal {
     lookups_[key].add(nodes, named_by);
   }
 
+  /// Whether naming a node for a key would change nothing.
+  [[nodiscard]] bool knows(std::size_t key, const DHTID& node) const { return lookups_[key].knows(node); }
+
   /// The requests to send now, counted as in flight.
   [[nodiscard]] std::vector<Request> next() {
     std::vector<Request> requests;

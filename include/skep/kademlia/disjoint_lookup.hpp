@@ -50,6 +50,9 @@ class DisjointLookup {
     for (const auto& entry : entries) add(entry, path);
   }
 
+  /// Whether adding a peer would change nothing; said only of a single path.
+  [[nodiscard]] bool knows(const Id& id) const { return paths_.size() == 1 && paths_.front().knows(id); }
+
   /// As `Lookup`: the peers that may be asked now, the paths in turn; how many; and what became of them.
   [[nodiscard]] std::vector<const entry_type*> choices(std::size_t limit) const {
     if (paths_.size() == 1) return paths_.front().choices(limit);

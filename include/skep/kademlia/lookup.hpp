@@ -69,6 +69,9 @@ class Lookup {
     candidates_.insert(position(distance), Candidate{distance, entry, State::fresh});
   }
 
+  /// Whether a peer was added and is still considered.
+  [[nodiscard]] bool knows(const Id& id) const { return find(id) != candidates_.end(); }
+
   /// The next peer to ask, now counted as in flight; none when all worth asking were asked, or enough are in flight.
   [[nodiscard]] std::optional<entry_type> next() {
     const auto first = choices(1);

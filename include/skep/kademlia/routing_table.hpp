@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "skep/core/endian.hpp"
 #include "skep/core/random.hpp"
 #include "skep/core/time.hpp"
 #include "skep/kademlia/id.hpp"
@@ -140,7 +142,7 @@ class RoutingTable {
   /// Entries are valid until the table changes.
   template <std::predicate<const Entry<Id, Contact>&> Visit>
   void visit_nearest(const Id& target, Visit visit) const {
-    std::vector<std::pair<Id, const entry_type*>> sorted;  // of one bucket at a time
+    std::vector<Ranked> sorted;  // of one bucket at a time
     visit_range(0, buckets_.size(), 0, target, visit, sorted);
   }
   /// The exact `count` nearest active peers, nearest first; `exclude` is skipped without shortening the list.
@@ -189,6 +191,11 @@ class RoutingTable {
     SteadyTime heard_at{};          // of its peers, or those it was split from
     std::vector<Slot> active;       // least recently heard first
     std::vector<entry_type> spare;  // newest last
+  };
+
+  struct Ranked {
+    std::uint64_t high;  // the first bits of the distance, which nearly always tell
+    const entry_type* entry;
   };
 
   static bool covers(const Bucket& bucket, const Id& id) noexcept {
@@ -258,13 +265,18 @@ class RoutingTable {
   /// whole. @return false when `visit` has seen enough
   template <class Visit>
   bool visit_range(std::size_t first, std::size_t last, std::size_t depth, const Id& target, Visit& visit,
-                   std::vector<std::pair<Id, const entry_type*>>& sorted) const {
+                   std::vector<Ranked>& sorted) const {
     if (first == last) return true;
     if (last - first == 1) {
       sorted.clear();
-      for (const auto& slot : buckets_[first].active) sorted.emplace_back(slot.entry.id ^ target, &slot.entry);
-      std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-      return std::all_of(sorted.begin(), sorted.end(), [&](const auto& item) { return visit(*item.second); });
+      for (const auto& slot : buckets_[first].active) {
+        sorted.push_back({load_be<std::uint64_t>((slot.entry.id ^ target).bytes().data()), &slot.entry});
+      }
+      std::sort(sorted.begin(), sorted.end(), [&](const Ranked& a, const Ranked& b) {
+        if (a.high != b.high) return a.high < b.high;
+        return (a.entry->id ^ target) < (b.entry->id ^ target);
+      });
+      return std::all_of(sorted.begin(), sorted.end(), [&](const Ranked& item) { return visit(*item.entry); });
     }
     std::size_t middle = first;
     while (middle < last && !buckets_[middle].lower.bit(depth)) ++middle;
