@@ -29,7 +29,8 @@ const std::string somebody = "/p2p/12D3KooWSCufgHzV4fCwRijfH2k3abrpAJxTKxEvN1FDu
 
 }  // namespace
 
-TEST_CASE("D2 D3 a second node joins by pasting the first one's line; both see each other and end on a signal") {
+TEST_CASE(
+    "D2 D3.1 D3.2 D3.3 a second node joins by pasting the first one's line; both see each other and end on a signal") {
   Process first(dht_main, loopback);
   const auto invitation = first.line_with("Running a DHT instance. To connect other peers to this one, use ");
   CHECK(std::regex_match(invitation,
@@ -50,6 +51,16 @@ TEST_CASE("D2 D3 a second node joins by pasting the first one's line; both see e
   first.signal(SIGTERM);
   first.line_with("Caught signal 15 (Terminated), shutting down");
   CHECK(first.exit_code() == 0);
+}
+
+TEST_CASE("D2.1 every period the node reports and searches, so that a peer which died leaves the table") {
+  Process first(dht_main, loopback);
+  const auto invitation = first.line_with("--initial_peers");
+  Process second(dht_main, with(loopback, pasted(invitation)));
+  first.line_with("2 DHT nodes (including this one)");
+  second.signal(SIGKILL);
+  first.line_with("1 DHT nodes (including this one)");
+  first.line_with("Local storage contains 0 keys");
 }
 
 TEST_CASE("a malformed initial peer ends with one line and code 2") {
