@@ -1,6 +1,8 @@
 #include "skep/moe/server/server.hpp"
 
 #include <chrono>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <thread>
 
@@ -65,7 +67,12 @@ TEST_CASE("C1.1 a server hosts experts of several classes, is found through the 
   const auto x = torch::randn({3, 4});
   const auto y = client.run_coroutine([&](auto node) { return forward(node, dht.peer_id(), "nop.5.7", x); });
   CHECK(at::equal(y[0], x));
-  CHECK(server.statistics().pools.at("nop.5.7_forward").samples == 3);
+  const ServerStatistics statistics = server.statistics();
+  CHECK(statistics.pools.at("nop.5.7_forward").samples == 3);
+  CHECK(statistics.experts.at("nop.5.7").forward == 1);
+  CHECK(statistics.experts.at("nop.5.7").bytes_in == 48);
+  CHECK(statistics.experts.at("nop.5.7").bytes_out == 48);
+  CHECK(statistics.updates.at("nop.5.7") == 0);
   server.shutdown();
   CHECK_FALSE(server.ready());
   CHECK_THROWS(client.run_coroutine([&](auto node) { return forward(node, dht.peer_id(), "nop.5.7", x); }));
@@ -192,6 +199,19 @@ TEST_CASE("C1.7, C8.3, H-30: a server that starts again has the experts and what
   CHECK(at::equal(again.experts().at(uids[0])->state().parameters["gate.weight"], learned));
   again.start();
   for (const auto& expert : find(client, uids)) CHECK(expert.has_value());
+}
+
+TEST_CASE("H-23: a server takes one thread beside that of its DHT, however many experts it has") {
+  const auto threads = [] {
+    const std::filesystem::directory_iterator all("/proc/self/task");
+    return std::distance(begin(all), end(all));
+  };
+  DHT dht = local_dht();
+  const auto before = threads();
+  Server<Nop> server(dht, {.experts = {{.num_experts = 16, .expert = {4}}}});
+  server.start();
+  CHECK(server.experts().size() == 16);
+  CHECK(threads() == before + 1);
 }
 
 TEST_CASE("a group may make its experts itself") {
