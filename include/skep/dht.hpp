@@ -16,3 +16,9 @@
 #include "skep/dht/token_authorizer.hpp"
 #include "skep/dht/validator.hpp"
 #include "skep/p2p/host.hpp"
+
+namespace skep::inline v0 {
+
+using dht::DHT;
+
+}  // namespace skep::inline v0

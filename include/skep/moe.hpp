@@ -13,3 +13,13 @@
 #include "skep/moe/server/module_backend.hpp"
 #include "skep/moe/server/server.hpp"
 #include "skep/moe/task_pool.hpp"
+
+namespace skep::inline v0 {
+
+// Hivemind's names at hand.
+using moe::RemoteExpert;
+using moe::RemoteMixtureOfExperts;
+using moe::RemoteSwitchMixtureOfExperts;
+using moe::Server;
+
+}  // namespace skep::inline v0

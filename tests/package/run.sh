@@ -57,7 +57,7 @@ compile_time() { # a figure, not a gate: seconds differ between machines
   echo "hello_dht compiles and links in $seconds user s at -O0 (goal: 12)"
 }
 own_expert() {
-  configure "$1" -S "$here/expert" -DEXAMPLES="$SKEP_ROOT/examples" "${@:2}"
+  configure "$1" -S "$here/expert" "${@:2}"
   ninja -C "$work/$1"
   "$work/$1/gated_server" --help | grep -- --expert_cls
 }
@@ -81,7 +81,7 @@ check "an own expert and a mixture with add_subdirectory" own_expert expert-subd
 check "GCC 12 is refused" refused GNU 12.2.0 "use GCC 13 or newer"
 check "Clang 16 is refused" refused Clang 16.0.6 "use Clang 18 or newer"
 check "the README shows hello_dht" in_readme "$here/dht/main.cpp"
-check "the README shows the own expert" in_readme "$SKEP_ROOT/examples/custom_expert.cpp"
+check "the README shows the own expert" in_readme "$here/expert/gated_server.cpp"
 check "the README shows how to train" in_readme "$here/expert/train.cpp"
 echo "$passed passed, $failed failed"
 [[ $failed == 0 ]]
