@@ -25,7 +25,7 @@ namespace detail {
   std::tm utc{};
   ::gmtime_r(&seconds, &utc);
   char date[32];
-  char time[40];
+  char time[64];
   std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
   std::snprintf(time, sizeof time, "%s.%03dZ", date, static_cast<int>(since % 1000));
   constexpr const char* levels[] = {"DEBUG", "INFO", "WARN", "ERROR"};

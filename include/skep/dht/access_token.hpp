@@ -32,7 +32,7 @@ using codec::AccessToken;
   const auto day = floor<days>(at);
   const year_month_day date(day);
   const hh_mm_ss clock(at - day);
-  char text[64];
+  char text[96];
   const int size = std::snprintf(text, sizeof text, "%04d-%02u-%02u %02d:%02d:%02d", static_cast<int>(date.year()),
                                  static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
                                  static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),

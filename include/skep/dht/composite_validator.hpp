@@ -87,13 +87,13 @@ class CompositeValidator {
 
   /// Calls `step` with each validator until one call gives false. @return whether none did
   template <class Step>
-  bool forwards(Step step) {
+  bool forwards([[maybe_unused]] Step step) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       return (step(std::get<order[I]>(validators_)) && ...);
     }(std::make_index_sequence<count>());
   }
   template <class Step>
-  bool backwards(Step step) {
+  bool backwards([[maybe_unused]] Step step) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       return (step(std::get<order[count - 1 - I]>(validators_)) && ...);
     }(std::make_index_sequence<count>());

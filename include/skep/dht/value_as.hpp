@@ -184,16 +184,16 @@ struct ValueReader<T> {
     if (!map) return std::nullopt;
     T out{};
     std::size_t used = 0;
-    const auto set = [&]<class M>(const NamedMember<T, M>& named) {
+    const auto set = [&]<class M>(const NamedMember<T, M>& wanted) {
       const codec::msgpack::Value* found = nullptr;
       for (const auto& [key, item] : *map) {
         const auto* text = key.template get_if<std::string>();
-        if (text && *text == named.name) found = &item;
+        if (text && *text == wanted.name) found = &item;
       }
       if (!found) return may_be_absent<M>;
       ++used;
       auto held = value_as<M>(*found);
-      if (held) out.*named.member = *std::move(held);
+      if (held) out.*wanted.member = *std::move(held);
       return held.has_value();
     };
     const bool good = std::apply([&](const auto&... each) { return (set(each) && ...); }, T::members());
