@@ -13,6 +13,10 @@ TEST_CASE("what a client says of its request comes back as it was") {
   CHECK(RequestMetadata::decode(RequestMetadata{.timeout = 1500ms}.encode()).timeout == 1500ms);
   CHECK_FALSE(RequestMetadata::decode(RequestMetadata{}.encode()).timeout);
   CHECK_FALSE(RequestMetadata::decode({}).timeout);
+  const auto both = RequestMetadata::decode(RequestMetadata{.timeout = 1s, .ticket = {1, 2}}.encode());
+  CHECK(both.timeout == 1s);
+  CHECK(both.ticket == Bytes{1, 2});
+  CHECK(RequestMetadata::decode(msgpack::encode(msgpack::Map{{"ticket", "a text"}})).ticket.empty());
 }
 
 TEST_CASE("metadata that cannot be read is as if it were not there") {

@@ -17,10 +17,13 @@ struct RequestMetadata {
   /// "timeout", seconds as a real: how long the caller waits, counted from when it began to send. After that the
   /// request is worth nothing, and a server need not compute it. A duration, so that clocks need not agree.
   std::optional<Duration> timeout = {};
+  /// "ticket", bytes: what `dht::CallGuard` gave for this call, for servers of a moderated swarm. Empty: none.
+  Bytes ticket = {};
 
   [[nodiscard]] Bytes encode() const {
     codec::msgpack::Map map;
     if (timeout) map.emplace_back("timeout", std::chrono::duration<double>(*timeout).count());
+    if (!ticket.empty()) map.emplace_back("ticket", ticket);
     return codec::msgpack::encode(map);
   }
   /// What can be read of it; anything else is as if it had not been sent.
@@ -28,6 +31,8 @@ struct RequestMetadata {
     RequestMetadata metadata;
     if (bytes.empty()) return metadata;
     const auto value = codec::msgpack::decode(bytes);
+    const auto* held = value ? value->find("ticket") : nullptr;
+    if (const auto* ticket = held ? held->get_if<Bytes>() : nullptr) metadata.ticket = *ticket;
     const auto* seconds = value ? value->find("timeout") : nullptr;
     if (seconds == nullptr) return metadata;
     constexpr double longest = 1e6;
