@@ -58,6 +58,21 @@ KeySearch search_at_home(State& self, const Wanted& wanted, WallTime now) {
   return search;
 }
 
+/// What is known of each key without asking anybody: at home, and by the searches that run.
+template <class State>
+std::vector<std::optional<Found>> known_records(State& self, const std::vector<DHTID>& keys) {
+  std::vector<std::optional<Found>> results;
+  results.reserve(keys.size());
+  for (const DHTID& key : keys) {
+    KeySearch search = search_at_home(self, {key, {}, 1}, self.now());
+    if (const auto* const running = self.searches.find(key)) {
+      if (const auto& record = (*running->batch)[running->key].record) search.take(*record);
+    }
+    results.push_back(search.record ? decode(self, key, *search.record) : std::nullopt);
+  }
+  return results;
+}
+
 /// Looks at home, joins searches that run, and begins one for the rest.
 template <class State>
 std::shared_ptr<Reader> begin_get(const std::shared_ptr<State>& self, const std::vector<Wanted>& wanted,
@@ -118,7 +133,7 @@ std::vector<Wanted> wants(State& self, const std::vector<DHTID>& keys, const Get
   const std::size_t replicas = options.replicas > 0 ? options.replicas : self.majority();
   std::vector<Wanted> wanted;
   wanted.reserve(keys.size());
-  for (const DHTID& key : keys) wanted.push_back({key, sufficient, replicas});
+  for (const DHTID& key : keys) wanted.push_back({key, sufficient, replicas, options.use_cache});
   return wanted;
 }
 

@@ -93,6 +93,15 @@ class Node {
     return detail::get_all(state(), std::move(keys), options);
   }
 
+  /// What this node knows of these keys without asking anybody: records that it holds or remembers, and what gets that
+  /// run have found so far. Results in the keys' order.
+  [[nodiscard]] std::vector<std::optional<Found>> get_known(const std::vector<std::string>& keys) const {
+    std::vector<DHTID> ids;
+    ids.reserve(keys.size());
+    for (const auto& key : keys) ids.push_back(key_id(key));
+    return detail::known_records(*state(), ids);
+  }
+
   /// Gets that run beside each other, one for each key, each of which can be given up without the others.
   [[nodiscard]] std::vector<PendingGet<State>> get_many_futures(std::vector<std::string> keys,
                                                                 GetOptions options = {}) {
@@ -124,6 +133,8 @@ class Node {
   /// The calls and tables beneath; for tests and for tools that look into a swarm.
   [[nodiscard]] State& protocol() const { return *state_->protocol; }
 
+  /// Runs a coroutine in the background until it ends or the node is closed.
+  void spawn(awaitable<void> work) { state()->children.spawn(std::move(work)); }
   /// Stops serving and ends what runs in the background. Idempotent; does not wait.
   void close() { state_->protocol->close(); }
   /// Completes when the background has ended; call `close` before.

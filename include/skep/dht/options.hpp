@@ -67,6 +67,7 @@ struct GetOptions {
   /// A value that lives at least so long ends the search, a shorter one is kept in case nothing better comes; zero: any
   /// that has not expired.
   WallTime sufficient_expiration_time = {};
+  bool use_cache = true;  ///< false: what this node remembers of earlier reads does not count
 };
 static_assert(std::is_aggregate_v<GetOptions> && std::is_trivially_copyable_v<GetOptions>);
 
