@@ -3,6 +3,7 @@
 
 #include "skep/dht.hpp"
 #include "skep/moe/beam_search.hpp"
+#include "skep/moe/blocking_beam_search.hpp"
 #include "skep/moe/client/mixture.hpp"
 #include "skep/moe/client/remote_expert.hpp"
 #include "skep/moe/client/switch_mixture.hpp"
@@ -12,6 +13,7 @@
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/module_backend.hpp"
 #include "skep/moe/server/server.hpp"
+#include "skep/moe/server_load.hpp"
 #include "skep/moe/task_pool.hpp"
 
 namespace skep::inline v0 {

@@ -67,6 +67,23 @@ struct SlowTable : Table {
   int cancelled = 0;
 };
 
+/// The same with a background, and a memory that knows some prefixes.
+struct PatientTable : SlowTable {
+  explicit PatientTable(Executor on) : SlowTable(on), background(on) {}
+  void spawn(awaitable<void> work) { background.spawn(std::move(work)); }
+  moe::PrefixRecords get_known(const std::vector<std::string>& prefixes) {
+    moe::PrefixRecords found;
+    for (const auto& prefix : prefixes) {
+      const auto entry = known.find(prefix);
+      found.push_back(entry == known.end() ? std::nullopt : std::optional(entry->second));
+    }
+    return found;
+  }
+
+  Scope background;
+  std::map<std::string, Records> known;
+};
+
 }  // namespace
 
 static_assert(moe::KeyValueStore<Table> && moe::KeyValueStore<Table&>);
@@ -84,7 +101,7 @@ CO_TEST_CASE("B6.6 one search over any awaitable store") {
   CHECK(table.asked.size() == 3);
 }
 
-CO_TEST_CASE("B6.9 a batch is one search, its answer is a list per sample") {
+CO_TEST_CASE("B6.9, H-25: a batch is one search, its answer is a list per sample") {
   Table table = full_grid("ffn.", 4, 4);
   const MoEBeamSearcher searcher(table, "ffn.", {4, 4});
   const std::vector<std::vector<std::vector<float>>> scores{{{1, 0, 0, 0}, {0, 0, 0, 1}}, {{0, 2, 0, 0}, {0, 0, 2, 0}}};
@@ -161,8 +178,14 @@ TEST_CASE("scores that do not fit the grid are refused with a sentence") {
               "3 scores for dimension 0");
 }
 
-TEST_CASE("caching for a store without a clock is refused") {
+TEST_CASE(
+    "B6.11 what a store cannot do is refused with a sentence: a store that only reads takes no negative entries") {
   check_error([] { MoEBeamSearcher(Table{}, "ffn.", {4}, {.cache_time = 5s}); }, errc::invalid_argument, "no clock");
+  check_error([] { MoEBeamSearcher(Table{}, "ffn.", {4}, {.negative_caching = true}); }, errc::invalid_argument,
+              "this key-value store only reads (it has no mark_missing), so a searcher cannot leave negative entries");
+  check_error([] { MoEBeamSearcher(Table{}, "ffn.", {4}, {.prefetch = 1}); }, errc::invalid_argument, "no background");
+  check_error([] { MoEBeamSearcher(Table{}, "ffn.", {4}, {.near_tie = 0}); }, errc::invalid_argument,
+              "cannot prefer the faster");
 }
 
 CO_TEST_CASE("a cached search needs no lookup until its time is over, a new expert is seen then") {
@@ -220,7 +243,80 @@ CO_TEST_CASE("a search that takes too long throws, its lookup is cancelled") {
   CHECK(table.cancelled == 1);
 }
 
-CO_TEST_CASE("B6.17 cancelling a search in the initial beam cancels its lookup and nothing else happens") {
+CO_TEST_CASE(
+    "B6.10 when the time budget is over a search answers from what is at hand, and what it asked for is cached") {
+  const auto executor = co_await asio::this_coro::executor;
+  PatientTable table(executor);
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 2; ++j) table.declare("e." + std::to_string(i) + "." + std::to_string(j));
+  }
+  table.known["e.0."] = table.records["e.0."];
+  table.hold.reset();
+  const MoEBeamSearcher searcher(table, "e.", {2, 2}, {.cache_time = 60s});
+  const std::vector<std::vector<float>> scores{{1, 2}, {1, 2}};
+  const auto partial = co_await searcher.find_best_experts(scores, 2, {.time_budget = 10ms});
+  CHECK(partial.partial);
+  CHECK(uids(partial) == Uids{"e.0.1", "e.0.0"});
+  CHECK(table.waiting == 1);
+  CHECK(table.cancelled == 0);
+  const auto nothing = co_await searcher.find_best_experts(scores, 2, {.time_budget = 0s});
+  CHECK(nothing.partial);
+  CHECK(table.waiting == 1);  // no time to ask anybody
+
+  table.hold.set();
+  co_await table.background.join();
+  const auto whole = co_await searcher.find_best_experts(scores, 2, {.time_budget = 0s});
+  CHECK_FALSE(whole.partial);
+  CHECK(uids(whole) == Uids{"e.1.1", "e.0.1"});
+  CHECK(table.calls == 1);
+
+  const auto stored = co_await MoEBeamSearcher(table, "e.", {2, 2}).find_best_experts(scores, 2, {.time_budget = 60s});
+  CHECK_FALSE(stored.partial);
+  CHECK(uids(stored) == Uids{"e.1.1", "e.0.1"});
+}
+
+CO_TEST_CASE("without a background the time budget cancels the lookup and gives what is cached") {
+  SlowTable table(co_await asio::this_coro::executor);
+  table.declare("e.0.0");
+  const MoEBeamSearcher searcher(table, "e.", {2, 1}, {.cache_time = 60s});
+  const std::vector<std::vector<float>> scores{{2, 1}, {0}};
+  co_await searcher.find_best_experts(scores, 1);
+  table.hold.reset();
+  const auto best = co_await searcher.find_best_experts(scores, 2, {.time_budget = 5ms});
+  CHECK(best.partial);
+  CHECK(uids(best) == Uids{"e.0.0"});
+  CHECK(table.cancelled == 1);
+}
+
+CO_TEST_CASE("only the rows that lack a prefix are partial") {
+  SlowTable table(co_await asio::this_coro::executor);
+  table.declare("e.0.0");
+  const MoEBeamSearcher searcher(table, "e.", {2, 1}, {.cache_time = 60s});
+  const std::vector<std::vector<float>> first{{2, 1}, {0}};
+  co_await searcher.find_best_experts(first, 1);
+  const std::vector<std::vector<std::vector<float>>> batch{{{2, 1}, {1, 2}}, {{0}, {0}}};
+  const auto best = co_await searcher.batch_find_best_experts(batch, 1, {.time_budget = 0s});
+  REQUIRE(best.size() == 2);
+  CHECK_FALSE(best[0].partial);
+  CHECK(best[1].partial);
+}
+
+CO_TEST_CASE("prefetch reads the next-best prefixes in the background, once, and searches need not wait for them") {
+  PatientTable table(co_await asio::this_coro::executor);
+  for (int i = 0; i < 8; ++i) table.declare("e." + std::to_string(i) + ".0");
+  const MoEBeamSearcher searcher(table, "e.", {8, 1}, {.cache_time = 60s, .prefetch = 3});
+  const std::vector<std::vector<float>> scores{{0, 1, 2, 3, 4, 5, 6, 7}, {0}};
+  const auto best = co_await searcher.find_best_experts(scores, 2);
+  CHECK(uids(best) == Uids{"e.7.0", "e.6.0"});
+  co_await table.background.join();
+  CHECK(table.asked == std::map<std::string, int>{{"e.7.", 1}, {"e.6.", 1}, {"e.5.", 1}, {"e.4.", 1}, {"e.3.", 1}});
+  CHECK(table.calls == 2);
+  const std::vector<std::vector<float>> others{{0, 0, 0, 9, 9, 0, 0, 0}, {0}};
+  auto search = searcher.begin({0, 0, 0, 9, 9, 0, 0, 0, 0}, 1, 2);
+  CHECK(search.advance().empty());
+}
+
+CO_TEST_CASE("B6.17, H-8: cancelling a search in the initial beam cancels its lookup and nothing else happens") {
   const auto executor = co_await asio::this_coro::executor;
   SlowTable table(executor);
   table.hold.reset();

@@ -92,7 +92,7 @@ TEST_CASE("num_workers looks ahead in the first dimension and changes nothing el
   CHECK(eager.calls == 4);
 }
 
-TEST_CASE("a batch looks every prefix up once") {
+TEST_CASE("B6.9, H-25: a batch looks every prefix up once, however many samples need it") {
   Table table;
   for (int i = 0; i < 16; ++i) {
     for (int j = 0; j < 16; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
@@ -147,7 +147,7 @@ TEST_CASE("B6.7 experts outside the grid are not chosen") {
   CHECK(uids(search(table, query), 0) == Uids{"ffn.3.1"});
 }
 
-TEST_CASE("B6.16 an empty grid gives an empty list in any number of dimensions") {
+TEST_CASE("B6.16, H-8: an empty grid gives an empty list in any number of dimensions") {
   for (std::size_t dimensions = 1; dimensions <= 5; ++dimensions) {
     Table table;
     const BeamQuery query{.grid = {"ffn.", std::vector<int>(dimensions, 3)},
@@ -264,6 +264,51 @@ TEST_CASE("property: a beam that covers the grid finds what exhaustive search fi
       CHECK(uids(choice, row) == expected);
     }
   }
+}
+
+TEST_CASE("B6.13, B6.14, H-7: a batch in which prefixes lost their experts finds those that are left") {
+  Table table;
+  for (int i = 0; i < 3; ++i) {
+    for (int j = 0; j < 3; ++j) table.declare("e." + std::to_string(i) + "." + std::to_string(j) + ".0");
+  }
+  table.records.erase("e.2.2.");  // the short prefixes still speak of them
+  table.records["e.2.1."].clear();
+  table.records.erase("e.1.");
+  BeamQuery query{.grid = {"e.", {3, 3, 1}}, .rows = 2, .beam_size = 9};
+  query.scores = {0, 1, 2, 0, 1, 2, 0, /**/ 2, 1, 0, 2, 1, 0, 0};
+  const ExpertChoice choice = search(table, query);
+  CHECK(uids(choice, 0) == Uids{"e.0.2.0", "e.2.0.0", "e.0.1.0", "e.0.0.0"});
+  CHECK(uids(choice, 1) == Uids{"e.0.0.0", "e.0.1.0", "e.0.2.0", "e.2.0.0"});
+}
+
+TEST_CASE("H-25: near ties go to the server that is faster") {
+  Table table;
+  for (int i = 0; i < 4; ++i) table.declare("e.0." + std::to_string(i), peer(static_cast<std::uint8_t>(i)));
+  BeamQuery query{.grid = {"e.", {1, 4}}, .scores = {0, 1.0F, 0.95F, 0.9F, 0.1F}, .beam_size = 2, .near_tie = 0.2F};
+  CHECK(uids(search(table, query), 0) == Uids{"e.0.0", "e.0.1"});
+  query.grid.delay = [](const moe::ExpertInfo& expert) -> Duration { return expert.peer_id == peer(2) ? 1ms : 50ms; };
+  CHECK(uids(search(table, query), 0) == Uids{"e.0.2", "e.0.0"});
+}
+
+TEST_CASE("what was at hand when time was over makes the rows partial that need it") {
+  Table table;
+  table.declare("e.0.0");
+  table.declare("e.1.0");
+  BeamSearch beam({.grid = {"e.", {2, 1}}, .scores = {1, 0, 0}, .beam_size = 2});
+  REQUIRE(beam.advance() == Uids{"e.0.", "e.1."});
+  beam.learn_guesses({std::make_shared<const moe::Successors>("e.0.", table.records["e.0."]), nullptr});
+  CHECK(beam.advance().empty());
+  const ExpertChoice choice = std::move(beam).take();
+  CHECK(choice.is_partial(0));
+  CHECK(uids(choice, 0) == Uids{"e.0.0"});
+}
+
+TEST_CASE("the likely prefixes are the next-best of every row, those that are known left out") {
+  BeamSearch beam({.grid = {"e.", {4, 1}}, .scores = {4, 3, 2, 1, 0, /**/ 1, 2, 3, 4, 0}, .rows = 2, .beam_size = 1});
+  REQUIRE(beam.advance() == Uids{"e.0.", "e.3."});
+  beam.learn({nullptr, nullptr});
+  CHECK(beam.likely(1) == Uids{"e.1."});
+  CHECK(beam.likely(9) == Uids{"e.1.", "e.2."});
 }
 
 TEST_CASE("property: on a full grid of two dimensions any beam finds the best") {

@@ -16,6 +16,12 @@ std::shared_ptr<const Successors> entries(const std::string& prefix, const std::
   return std::make_shared<const Successors>(prefix, found);
 }
 
+std::vector<BeamTree::Index> usable(const BeamTree::Node& node) {
+  std::vector<BeamTree::Index> places;
+  for (std::size_t i = 0; i < node.usable(); ++i) places.push_back(node.usable(i));
+  return places;
+}
+
 }  // namespace
 
 TEST_CASE("a grid below a bare name begins with its first coordinates, another one with its own prefix") {
@@ -42,7 +48,7 @@ TEST_CASE("a node is made once and asked for until it is learned") {
   CHECK(tree.missing() == Names{"ffn.2."});
   tree.learn({nullptr});
   CHECK(tree[node].resolved);
-  CHECK(tree[node].usable.empty());
+  CHECK(tree[node].usable() == 0);
   tree.begin_round();
   tree.ask(node);
   CHECK(tree.missing().empty());
@@ -55,13 +61,13 @@ TEST_CASE("usable are experts inside the grid at the last dimension, and anythin
   flat.begin_round();
   flat.ask(flat.first(2));
   flat.learn({entries("ffn.2.", found)});
-  CHECK(flat[flat.first(2)].usable == std::vector<std::uint32_t>{0});
+  CHECK(usable(flat[flat.first(2)]) == std::vector<std::uint32_t>{0});
 
   BeamTree deep({"ffn.", {4, 4, 4}}, nullptr, {});
   deep.begin_round();
   deep.ask(deep.first(2));
   deep.learn({entries("ffn.2.", found)});
-  CHECK(deep[deep.first(2)].usable == std::vector<std::uint32_t>{0, 1, 2});
+  CHECK(usable(deep[deep.first(2)]) == std::vector<std::uint32_t>{0, 1, 2});
   CHECK(deep.path(deep.first(2), 1) == "ffn.2.1.");
   const auto child = deep.child(deep.first(2), 1);
   CHECK(deep.child(deep.first(2), 1) == child);
@@ -74,10 +80,37 @@ TEST_CASE("usable are experts inside the grid at the last dimension, and anythin
   CHECK(deep.contradicts(deep.first(2), 1));
 }
 
+TEST_CASE("where all entries fit the grid none is listed, one that does not fit is left out") {
+  const std::map<int, moe::UidEndpoint> fits{{0, {"ffn.2.0", peer(1)}}, {2, {"ffn.2.2", peer(1)}}};
+  std::map<int, moe::UidEndpoint> wider = fits;
+  wider[4] = {"ffn.2.4", peer(1)};
+  for (const auto& found : {fits, wider}) {
+    BeamTree tree({"ffn.", {4, 4}}, nullptr, {});
+    tree.begin_round();
+    tree.ask(tree.first(2));
+    tree.learn({entries("ffn.2.", found)});
+    CHECK(tree[tree.first(2)].all_usable() == (found.size() == 2));
+    CHECK(usable(tree[tree.first(2)]) == std::vector<std::uint32_t>{0, 1});
+  }
+}
+
+TEST_CASE("what was only at hand when time was over contradicts nothing") {
+  BeamTree tree({"ffn.", {4, 4, 4}}, nullptr, {});
+  const auto node = tree.first(2);
+  tree.begin_round();
+  tree.ask(node);
+  tree.learn({entries("ffn.2.", {{1, {"ffn.2.1.3", peer(1)}}})});
+  tree.begin_round();
+  tree.ask(tree.child(node, 0));
+  tree.learn({nullptr}, true);
+  CHECK(tree[tree.child(node, 0)].guessed);
+  CHECK_FALSE(tree.contradicts(node, 0));
+}
+
 TEST_CASE("what is known already is not asked for") {
   moe::PrefixCache cache;
   cache.add({{"ffn.1.", {entries("ffn.1.", {{-1, {"ffn.1", peer(1)}}}), SteadyTime{9s}}}}, SteadyTime{0s});
   BeamTree tree({"ffn.", {4}}, cache.snapshot(), SteadyTime{1s});
-  CHECK(tree[tree.first(1)].usable.size() == 1);
+  CHECK(tree[tree.first(1)].usable() == 1);
   CHECK_FALSE(tree[tree.first(2)].resolved);
 }

@@ -1,6 +1,8 @@
 #include "skep/moe/dht_store.hpp"
 
 #include "skep/dht/node.hpp"
+#include "skep/moe/beam_search.hpp"
+#include "skep/moe/server_load.hpp"
 #include "skep/sim/network.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
@@ -65,7 +67,7 @@ TEST_CASE("B6.4 entries that are none are skipped without harm to their neighbou
   }());
 }
 
-TEST_CASE("B6.15 a marker that says nothing is here hides no expert") {
+TEST_CASE("B6.15, H-9: a marker that says nothing is here hides no expert") {
   sim::World world;
   auto nodes = swarm(world, 4);
   world.run([&]() -> awaitable<void> {
@@ -108,5 +110,105 @@ TEST_CASE("B6.2 a search through the DHT finds what servers declared, in virtual
     const auto again = co_await searcher.find_best_experts(scores, 3);
     CHECK(again == best);
     CHECK(client.network().steady_now() == cached);
+  }());
+}
+
+TEST_CASE(
+    "B6.11, B6.12 a negative entry spares others the search, an expert that is declared after it is found at once") {
+  sim::World world({.latency = sim::constant(20ms)});
+  auto nodes = swarm(world, 24);
+  const moe::MoEBeamSearcher searcher(Store(nodes[1]), "ffn.", {1, 2}, {.negative_caching = true});
+  const moe::MoEBeamSearcher flat(Store(nodes[1]), "flat.", {1}, {.negative_caching = true});
+  const std::vector<std::vector<float>> scores{{1}, {1, 0}};
+  const std::vector<std::vector<float>> one{{1}};
+  world.run([&]() -> awaitable<void> {
+    auto none = co_await searcher.find_best_experts(scores, 2);
+    CHECK(none.empty());
+    none = co_await flat.find_best_experts(one, 2);
+    CHECK(none.empty());
+    co_await nodes[1].network().sleep_until(nodes[1].network().steady_now() + 1s);  // the notes arrive
+    const auto note = co_await nodes[2].get("ffn.0.");
+    REQUIRE(note);
+    REQUIRE(note->items.size() == 1);
+    CHECK(note->items[0].subkey == Value("missing"));  // text: skipped by Hivemind, and no place of an expert
+    CHECK(note->items[0].expiration - nodes[1].now() < 300s);
+    none = co_await searcher.find_best_experts(scores, 2);
+    CHECK(none.empty());
+
+    co_await moe::declare_experts(nodes[20], {"ffn.0.1", "flat.0"}, nodes[20].now() + 60s);
+    for (const std::size_t reader : {1U, 2U, 9U}) {  // who left the note, who read it, who did not
+      const moe::MoEBeamSearcher again(Store(nodes[reader]), "ffn.", {1, 2}, {.negative_caching = true});
+      const auto best = co_await again.find_best_experts(scores, 2);
+      REQUIRE(best.size() == 1);
+      CHECK(best[0].uid == "ffn.0.1");
+    }
+    const auto found = co_await flat.find_best_experts(one, 2);
+    CHECK(found.size() == 1);
+  }());
+}
+
+TEST_CASE("B6.11 a miss that is remembered locally never satisfies a search for longer than was promised") {
+  sim::World world({.latency = sim::constant(20ms)});
+  auto nodes = swarm(world, 8);
+  world.run([&]() -> awaitable<void> {
+    auto& net = nodes[1].network();
+    const moe::MoEBeamSearcher searcher(Store(nodes[1]), "ffn.", {1, 1}, {.missing_cache_time = 2s});
+    const std::vector<std::vector<float>> scores{{1}, {1}};
+    const auto none = co_await searcher.find_best_experts(scores, 1);
+    CHECK(none.empty());
+    const SteadyTime missed = net.steady_now();
+    co_await moe::declare_experts(nodes[2], {"ffn.0.0"}, nodes[2].now() + 60s);
+    const auto promised = co_await searcher.find_best_experts(scores, 1);
+    CHECK(promised.empty());
+    co_await net.sleep_until(missed + 2s);
+    const auto best = co_await searcher.find_best_experts(scores, 1);
+    CHECK(best.size() == 1);
+  }());
+}
+
+TEST_CASE("H-25: servers tell their load in the dictionary of their experts, ties go to the one that is less busy") {
+  sim::World world({.latency = sim::constant(20ms)});
+  auto nodes = swarm(world, 8);
+  world.run([&]() -> awaitable<void> {
+    for (const auto& [server, uid, wait] : {std::tuple{1, "ffn.0.0", 500ms}, {2, "ffn.0.1", 5ms}}) {
+      Node node = nodes[static_cast<std::size_t>(server)];
+      const std::vector<std::string> uids{uid};
+      co_await moe::declare_experts(node, uids, node.now() + 60s);
+      co_await node.store_many(moe::load_records(uids, {node.peer_id(), wait}, node.now() + 10s));
+    }
+    Store store(nodes[5]);
+    const auto delays = store.delays();
+    const moe::MoEBeamSearcher searcher(store, "ffn.", {1, 2}, {.near_tie = 0.5F});
+    const std::vector<std::vector<float>> scores{{0}, {1.0F, 0.9F}};
+    auto best = co_await searcher.find_best_experts(scores, 1);  // learns the loads on its way
+    REQUIRE(best.size() == 1);
+    CHECK(best[0].uid == "ffn.0.1");
+    CHECK(delays->of(nodes[1].peer_id(), nodes[5].network().steady_now()) == 500ms);
+    const moe::MoEBeamSearcher scores_only(store, "ffn.", {1, 2});
+    best = co_await scores_only.find_best_experts(scores, 1);
+    CHECK(best[0].uid == "ffn.0.0");
+    const auto uid_record = co_await nodes[5].get("ffn.0.0");
+    REQUIRE(uid_record);
+    CHECK_FALSE(uid_record->is_dictionary);
+  }());
+}
+
+TEST_CASE("B6.10 a search whose time is over takes what the node knows, the gets go on and fill its cache") {
+  sim::World world({.latency = sim::constant(50ms)});
+  auto nodes = swarm(world, 8);
+  world.run([&]() -> awaitable<void> {
+    co_await moe::declare_experts(nodes[2], {"ffn.0.0", "ffn.1.0"}, nodes[2].now() + 60s);
+    auto& net = nodes[5].network();
+    const moe::MoEBeamSearcher searcher(Store(nodes[5]), "ffn.", {2, 1}, {.cache_time = 60s});
+    const std::vector<std::vector<float>> scores{{1, 0}, {0}};
+    const SteadyTime start = net.steady_now();
+    const auto best = co_await searcher.find_best_experts(scores, 2, {.time_budget = 10ms});
+    CHECK(net.steady_now() - start == 10ms);
+    const bool at_home = best.size() == 2;  // the node may hold the records itself
+    CHECK((best.partial || at_home));
+    co_await net.sleep_until(start + 1s);
+    const auto cached = co_await searcher.find_best_experts(scores, 2, {.time_budget = 0s});
+    CHECK_FALSE(cached.partial);
+    CHECK(cached.size() == 2);
   }());
 }

@@ -38,6 +38,15 @@ TEST_CASE("a flat expert stands under its own prefix") {
   CHECK(successors.rest(0).empty());
 }
 
+TEST_CASE("what a search may skip checking: the range of coordinates, gaps, and where uids end") {
+  const moe::Successors dense("e.", {{0, {"e.0", test::peer(1)}}, {1, {"e.1", test::peer(1)}}});
+  CHECK((dense.dense() && dense.ends_here() && dense.within(2) && !dense.within(1)));
+  const moe::Successors gap("e.", {{0, {"e.0", test::peer(1)}}, {2, {"e.2.5", test::peer(1)}}});
+  CHECK((!gap.dense() && !gap.ends_here() && gap.within(3) && !gap.within(2)));
+  const moe::Successors flat("e.0.", {{-1, {"e.0", test::peer(1)}}});
+  CHECK((!flat.dense() && !flat.ends_here() && !flat.within(9)));
+}
+
 TEST_CASE("a prefix is believed until its time is over, a snapshot never changes") {
   moe::PrefixCache cache;
   const auto before = cache.snapshot();

@@ -18,6 +18,7 @@
 
 #include "skep/moe/beam_tree.hpp"
 #include "skep/moe/expert_choice.hpp"
+#include "skep/moe/fastest_of_best.hpp"
 #include "skep/moe/prefix_cache.hpp"
 #include "skep/moe/uid.hpp"
 
@@ -30,6 +31,7 @@ struct BeamQuery {
   std::size_t rows = 1;            ///< samples
   std::size_t beam_size = 1;       ///< prefixes followed, and experts returned, at most per row
   std::size_t num_workers = 0;     ///< first-dimension prefixes a row may wait for; at least those its beam lacks
+  Score near_tie = 0;              ///< with `grid.delay`: scores that differ by at most this are ties
   bool initial_beam_only = false;  ///< stop when the first dimension is decided
 };
 
@@ -83,7 +85,9 @@ class BeamSearch {
   [[nodiscard]] const std::vector<std::string>& missing() const noexcept { return tree_.missing(); }
 
   /// Takes what was found under the missing prefixes, in their order; null where there is nothing.
-  void learn(const std::vector<std::shared_ptr<const Successors>>& found) { tree_.learn(found); }
+  void learn(const FoundSuccessors& found) { tree_.learn(found); }
+  /// The same when time is over and this is what was at hand: rows that need it are marked as partial.
+  void learn_guesses(const FoundSuccessors& found) { tree_.learn(found, true); }
 
   /// The answer, when advance() had nothing to ask for.
   [[nodiscard]] ExpertChoice take() && {
@@ -95,7 +99,34 @@ class BeamSearch {
       }
       choice_.offsets.push_back(static_cast<std::uint32_t>(choice_.chosen.size()));
     }
+    if (std::any_of(rows_.begin(), rows_.end(), [](const Row& row) { return row.partial; })) {
+      for (const Row& row : rows_) choice_.partial.push_back(row.partial);
+    }
     return std::move(choice_);
+  }
+
+  /// The prefixes of the first dimension that searches with slightly different scores would need, of those that are not
+  /// known: the best one of each row, then the second best of each, and so on.
+  [[nodiscard]] std::vector<std::string> likely(std::size_t count) {
+    tree_.begin_round();
+    if (!tree_.grid().bare_name()) return {};
+    std::vector<std::vector<Coordinate>> ranked;  // per row, best first
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      const Score* scores = scores_of(r, 0);
+      auto& order = ranked.emplace_back(static_cast<std::size_t>(tree_.grid().size[0]));
+      std::iota(order.begin(), order.end(), 0);
+      const std::size_t looked_at = std::min(order.size(), query_.beam_size + count);
+      std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(looked_at), order.end(),
+                        [&](Coordinate a, Coordinate b) { return scores[a] > scores[b]; });
+      order.resize(looked_at);
+    }
+    for (std::size_t rank = 0; rank < query_.beam_size + count; ++rank) {
+      for (const auto& order : ranked) {
+        if (tree_.missing().size() == count) return tree_.missing();
+        if (rank < order.size()) tree_.ask(tree_.first(order[rank]));
+      }
+    }
+    return tree_.missing();
   }
 
   /// The prefixes that a row follows after the first dimension (with `initial_beam_only`), best first.
@@ -104,7 +135,8 @@ class BeamSearch {
     for (const Scored& followed : rows_[row].beam) {
       const Node& node = tree_[followed.item];
       BeamItem item{followed.score, node.prefix, {}};
-      for (const std::uint32_t at : node.usable) {
+      for (std::size_t i = 0; i < node.usable(); ++i) {
+        const std::uint32_t at = node.usable(i);
         item.successors.emplace(node.successors->coordinate(at), node.successors->expert(at));
       }
       items.push_back(std::move(item));
@@ -128,6 +160,7 @@ class BeamSearch {
   struct Row {
     bool begun = false;  ///< the first dimension is decided
     bool finished = false;
+    bool partial = false;  ///< it needed a prefix that was only guessed
     std::size_t level = 0;
     std::vector<Scored> beam;         ///< nodes, best first
     std::vector<Candidate> examples;  ///< experts met at shorter prefixes
@@ -146,7 +179,10 @@ class BeamSearch {
       for (const Scored& followed : row.beam) tree_.ask(followed.item);
       return false;
     }
-    std::erase_if(row.beam, [&](const Scored& followed) { return tree_[followed.item].usable.empty(); });
+    std::erase_if(row.beam, [&](const Scored& followed) {
+      row.partial |= tree_[followed.item].guessed;
+      return tree_[followed.item].usable() == 0;
+    });
     if (row.level < last_level_) return next_dimension(r);
     if (!query_.initial_beam_only) choose(r);
     row.finished = true;
@@ -174,10 +210,11 @@ class BeamSearch {
       std::pop_heap(order_.begin(), end, worse);
       const Coordinate coordinate = *std::prev(end);
       const BeamTree::Index node = tree_.first(coordinate);
+      row.partial |= tree_[node].guessed;
       if (!tree_[node].resolved) {
         tree_.ask(node);
         ++waiting;
-      } else if (!tree_[node].usable.empty()) {
+      } else if (tree_[node].usable() > 0) {
         row.beam.push_back({scores[coordinate], node});
       }
     }
@@ -195,7 +232,8 @@ class BeamSearch {
     top_.clear();
     for (const Scored& followed : row.beam) {
       const Node& node = tree_[followed.item];
-      for (const std::uint32_t at : node.usable) {
+      for (std::size_t i = 0; i < node.usable(); ++i) {
+        const std::uint32_t at = node.usable(i);
         keep({followed.score + scores[node.successors->coordinate(at)], followed.item, at}, path);
         if (node.successors->rest(at).size() == tree_.grid().dimensions() - node.level && tree_.eligible(node, at)) {
           row.examples.push_back({followed.score, followed.item, at});
@@ -208,17 +246,47 @@ class BeamSearch {
     return true;
   }
 
+  /// Puts the best columns of the last dimension in front of `order_`, in order; more of them with each call.
+  /// @return how many are in order
+  std::size_t rank_columns(const Score* scores, std::size_t ranked) {
+    const auto better = [&](Coordinate a, Coordinate b) { return scores[a] > scores[b]; };
+    if (ranked == 0) {
+      order_.resize(static_cast<std::size_t>(tree_.grid().size.back()));
+      std::iota(order_.begin(), order_.end(), 0);
+    }
+    const std::size_t next = std::min(order_.size(), std::max(2 * ranked, query_.beam_size));
+    const auto from = order_.begin() + static_cast<std::ptrdiff_t>(ranked);
+    const auto to = order_.begin() + static_cast<std::ptrdiff_t>(next);
+    if (to != order_.end()) std::nth_element(from, to, order_.end(), better);
+    std::sort(from, to, better);
+    return next;
+  }
+
   /// Chooses the best experts under the beam, and examples from shorter prefixes where they are better.
   void choose(std::size_t r) {
     Row& row = rows_[r];
     const auto uid = [this](const Candidate& c) -> std::string_view { return expert(c).uid; };
     top_.clear();
+    const Score* scores = tree_.grid().flat() ? nullptr : scores_of(r, last_level_);
+    std::size_t ranked = 0;  // columns in `order_`, best first
     for (const Scored& followed : row.beam) {
       const Node& node = tree_[followed.item];
-      const Score* scores = tree_.grid().flat() ? nullptr : scores_of(r, node.level);
-      for (const std::uint32_t at : node.usable) {
+      if (scores && !tree_.grid().delay && node.all_usable() && node.successors->dense()) {
+        // best column first, until no further one can be among the best
+        const std::size_t columns = static_cast<std::size_t>(tree_.grid().size.back());
+        for (std::size_t rank = 0; rank < columns; ++rank) {
+          if (rank == ranked) ranked = rank_columns(scores, ranked);
+          const auto at = static_cast<std::uint32_t>(order_[rank]);
+          const Score score = followed.score + scores[at];
+          if (top_.size() == query_.beam_size && score < top_.back().score) break;
+          if (at < node.usable()) keep({score, followed.item, at}, uid);
+        }
+        continue;
+      }
+      for (std::size_t i = 0; i < node.usable(); ++i) {
+        const std::uint32_t at = node.usable(i);
         const Score score = scores ? followed.score + scores[node.successors->coordinate(at)] : followed.score;
-        keep({score, followed.item, at}, uid);
+        consider({score, followed.item, at}, uid);
       }
     }
     for (Candidate example : row.examples) {
@@ -228,8 +296,9 @@ class BeamSearch {
       }
       const bool there =
           std::any_of(top_.begin(), top_.end(), [&](const Candidate& c) { return uid(c) == uid(example); });
-      if (!there && !tree_.contradicts(example.node, example.at)) keep(example, uid);
+      if (!there && !tree_.contradicts(example.node, example.at)) consider(example, uid);
     }
+    if (tree_.grid().delay) prefer_fast();
     for (const Candidate& best : top_) row.best.push_back({best.score, chosen_index(best)});
   }
 
@@ -237,12 +306,33 @@ class BeamSearch {
   template <class Text>
   void keep(const Candidate& candidate, Text text) {
     if (top_.size() == query_.beam_size && candidate.score < top_.back().score) return;
-    const auto place = std::find_if(top_.begin(), top_.end(), [&](const Candidate& other) {
-      return candidate.score != other.score ? candidate.score > other.score : text(candidate) < text(other);
-    });
+    const auto place =
+        std::upper_bound(top_.begin(), top_.end(), candidate, [&](const Candidate& a, const Candidate& b) {
+          return a.score != b.score ? a.score > b.score : text(a) < text(b);
+        });
     if (place == top_.end() && top_.size() == query_.beam_size) return;
     if (top_.size() == query_.beam_size) top_.pop_back();
     top_.insert(place, candidate);
+  }
+  /// Puts an expert among those to choose from: all of them where delays decide between near ties.
+  template <class Text>
+  void consider(const Candidate& candidate, Text text) {
+    if (tree_.grid().delay) {
+      top_.push_back(candidate);
+    } else {
+      keep(candidate, text);
+    }
+  }
+  void prefer_fast() {
+    std::vector<RatedExpert> rated;
+    for (std::uint32_t i = 0; i < top_.size(); ++i) {
+      rated.push_back({top_[i].score, tree_.grid().delay(expert(top_[i])), expert(top_[i]).uid, i});
+    }
+    std::vector<Candidate> best;
+    for (const RatedExpert& chosen : fastest_of_best(std::move(rated), query_.beam_size, query_.near_tie)) {
+      best.push_back(top_[chosen.item]);
+    }
+    top_ = std::move(best);
   }
   [[nodiscard]] const ExpertInfo& expert(const Candidate& c) const { return tree_[c.node].successors->expert(c.at); }
 

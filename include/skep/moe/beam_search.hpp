@@ -1,8 +1,8 @@
 // MoEBeamSearcher: finds the best live experts of a grid through any awaitable key-value store.
 #pragma once
 
-#include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,37 +13,40 @@
 #include <utility>
 #include <vector>
 
-#include "skep/async/asio_clock.hpp"
 #include "skep/async/awaitable.hpp"
-#include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/time.hpp"
 #include "skep/moe/beam.hpp"
-#include "skep/moe/prefix_cache.hpp"
+#include "skep/moe/expert_choice.hpp"
+#include "skep/moe/key_value_store.hpp"
+#include "skep/moe/prefix_lookup.hpp"
 #include "skep/moe/uid.hpp"
 
 namespace skep::inline v0::moe {
-
-/// What is found under each of some prefixes, in their order: next coordinate -> (an expert's uid, its peer); nullopt
-/// where there is nothing.
-using PrefixRecords = std::vector<std::optional<std::map<Coordinate, UidEndpoint>>>;
-
-/// Where a beam searcher looks prefixes up: the DHT, or a table in memory. Entries that contradict themselves are
-/// skipped by the searcher.
-template <class S>
-concept KeyValueStore = requires(S& store, std::vector<std::string> prefixes) {
-  { store.get_many(std::move(prefixes)) } -> std::same_as<awaitable<PrefixRecords>>;
-};
 
 /// Options of a searcher.
 struct BeamOptions {
   std::size_t num_workers = 0;  ///< first-dimension prefixes a row may wait for at a time; 0: those its beam lacks
   Duration cache_time = 0s;     ///< how long a prefix that was found is not asked for again; needs a store with a clock
   Duration missing_cache_time = 0s;  ///< the same for a prefix without experts; a new expert may go unseen for so long
+  /// Tell other readers in the store for `cache_expiration` that nothing was found under a prefix, so that they need
+  /// not ask every node that might have it. An expert that is declared meanwhile is found all the same.
+  bool negative_caching = false;
+  Duration cache_expiration = 300s;
+  /// After a search, read so many of the next-best prefixes of the first dimension in the background, for the whole
+  /// batch; needs `cache_time` and a store with a background.
+  std::size_t prefetch = 0;
+  /// Experts whose scores differ by at most so much are ties, and the faster are taken (see `fastest_of_best`); 0: only
+  /// equal scores. None: speed makes no difference. Needs a store that learns how busy servers are.
+  std::optional<Score> near_tie = std::nullopt;
 };
 
 /// Options of one search.
 struct SearchOptions {
-  Duration timeout = 60s;  ///< from the call to the answer
+  Duration timeout = 60s;  ///< from the call to the answer; then errc::timed_out
+  /// From the call to the last thing that is waited for: when it is over, the search for experts answers from what is
+  /// at hand and its answer is marked as partial. What was asked for still arrives in the background and is cached.
+  Duration time_budget = unlimited;
 };
 static_assert(std::is_aggregate_v<SearchOptions> && std::is_trivially_copyable_v<SearchOptions>);
 
@@ -63,12 +66,19 @@ class MoEBeamSearcher {
   MoEBeamSearcher(Store store, std::string uid_prefix, std::vector<Coordinate> grid_size, BeamOptions options = {})
       : state_(std::make_shared<State>(std::forward<Store>(store), checked(std::move(uid_prefix)),
                                        checked(std::move(grid_size)), options)) {
-    if constexpr (!has_clock) {
-      if (options.cache_time > 0s || options.missing_cache_time > 0s) {
-        throw Error(errc::invalid_argument,
-                    "this key-value store has no clock (steady_now), so a searcher cannot cache for it");
-      }
-    }
+    const auto needs = [](bool wanted, bool there, const char* sentence) {
+      if (wanted && !there) throw Error(errc::invalid_argument, sentence);
+    };
+    needs(options.cache_time > 0s || options.missing_cache_time > 0s, TimedStore<Store>,
+          "this key-value store has no clock (steady_now), so a searcher cannot cache for it");
+    needs(
+        options.negative_caching, MarkingStore<Store>,
+        "this key-value store only reads (it has no mark_missing), so a searcher cannot leave negative entries in it");
+    needs(options.prefetch > 0, BackgroundStore<Store>,
+          "this key-value store has no background (spawn), so a searcher cannot prefetch from it");
+    needs(options.prefetch > 0, options.cache_time > 0s, "a searcher that prefetches needs a cache_time");
+    needs(options.near_tie.has_value(), DelayStore<Store> && TimedStore<Store>,
+          "this key-value store does not know how busy servers are (delays), so a searcher cannot prefer the faster");
   }
 
   [[nodiscard]] const std::string& uid_prefix() const noexcept { return state_->prefix; }
@@ -84,7 +94,7 @@ class MoEBeamSearcher {
     }
     BeamQuery query = make_query(std::move(scores), 1, beam_size);
     query.initial_beam_only = true;
-    return initial_beam(state_, BeamSearch(std::move(query), state_->cache.snapshot(), now()), options);
+    return initial_beam(state_, BeamSearch(std::move(query), state_->lookup->cached(), state_->lookup->now()), options);
   }
 
   /// The live experts, or examples of those below, under each prefix; an empty map where there are none.
@@ -100,9 +110,8 @@ class MoEBeamSearcher {
 
   /// Up to `beam_size` live experts, the one with the highest score first.
   /// @param grid_scores  for each dimension the scores of its coordinates
-  [[nodiscard]] awaitable<std::vector<ExpertInfo>> find_best_experts(std::vector<std::vector<Score>> grid_scores,
-                                                                     std::size_t beam_size,
-                                                                     SearchOptions options = {}) const {
+  [[nodiscard]] awaitable<BestExperts> find_best_experts(std::vector<std::vector<Score>> grid_scores,
+                                                         std::size_t beam_size, SearchOptions options = {}) const {
     require_dimensions(grid_scores.size());
     std::vector<Score> scores;
     for (std::size_t dimension = 0; dimension < grid_scores.size(); ++dimension) {
@@ -114,7 +123,7 @@ class MoEBeamSearcher {
 
   /// The same for many samples in one search: a prefix that several of them need is looked up once.
   /// @param batch_grid_scores  for each dimension, for each sample, the scores of its coordinates
-  [[nodiscard]] awaitable<std::vector<std::vector<ExpertInfo>>> batch_find_best_experts(
+  [[nodiscard]] awaitable<std::vector<BestExperts>> batch_find_best_experts(
       std::vector<std::vector<std::vector<Score>>> batch_grid_scores, std::size_t beam_size,
       SearchOptions options = {}) const {
     require_dimensions(batch_grid_scores.size());
@@ -143,55 +152,61 @@ class MoEBeamSearcher {
                                  std::function<bool(const ExpertInfo&)> skip = nullptr) const {
     BeamQuery query = make_query(std::move(scores), rows, beam_size);
     query.grid.skip = std::move(skip);
-    return BeamSearch(std::move(query), state_->cache.snapshot(), now());
+    query.grid.delay = delay();
+    return BeamSearch(std::move(query), state_->lookup->cached(), state_->lookup->now());
   }
-  /// Looks up what a search still misses, all of a stage in one get_many, and gives its answer.
+  /// Looks up what a search still misses, all of a stage in one get_many, and gives its answer. On the store's
+  /// executor.
   [[nodiscard]] awaitable<ExpertChoice> finish(BeamSearch search, SearchOptions options = {}) const {
     return finish(state_, std::move(search), options);
   }
 
  private:
+  using Lookup = PrefixLookup<Store>;
+
   struct State {
-    State(Store&& s, std::string p, std::vector<Coordinate> g, BeamOptions o)
-        : store(std::forward<Store>(s)), prefix(std::move(p)), grid(std::move(g)), options(o) {}
-    Store store;
+    State(Store&& store, std::string p, std::vector<Coordinate> g, BeamOptions o)
+        : lookup(std::make_shared<Lookup>(
+              std::forward<Store>(store),
+              LookupOptions{o.cache_time, o.missing_cache_time, o.negative_caching ? o.cache_expiration : Duration{}})),
+          prefix(std::move(p)),
+          grid(std::move(g)),
+          options(o) {}
+    std::shared_ptr<Lookup> lookup;
     std::string prefix;
     std::vector<Coordinate> grid;
     BeamOptions options;
-    PrefixCache cache;
   };
   using StatePtr = std::shared_ptr<State>;
 
-  static constexpr bool has_clock = requires(Store& store) {
-    { store.steady_now() } -> std::same_as<SteadyTime>;
-  };
-
   static awaitable<std::vector<BeamItem>> initial_beam(StatePtr state, BeamSearch search, SearchOptions options) {
-    co_await limited(state, drive(state, search), options);
+    co_await limited(state, drive(state, search, unlimited), options);
     co_return search.beam(0);
   }
-  static awaitable<std::vector<ExpertInfo>> first_row(StatePtr state, BeamSearch search, SearchOptions options) {
+  static awaitable<BestExperts> first_row(StatePtr state, BeamSearch search, SearchOptions options) {
     const ExpertChoice choice = co_await finish(state, std::move(search), options);
-    std::vector<ExpertInfo> best;
-    for (const std::uint32_t expert : choice.row(0)) best.push_back(choice.experts[expert]);
+    co_return experts_of(choice, 0);
+  }
+  static awaitable<std::vector<BestExperts>> all_rows(StatePtr state, BeamSearch search, SearchOptions options) {
+    const ExpertChoice choice = co_await finish(state, std::move(search), options);
+    std::vector<BestExperts> best;
+    for (std::size_t row = 0; row < choice.rows(); ++row) best.push_back(experts_of(choice, row));
     co_return best;
   }
-  static awaitable<std::vector<std::vector<ExpertInfo>>> all_rows(StatePtr state, BeamSearch search,
-                                                                  SearchOptions options) {
-    const ExpertChoice choice = co_await finish(state, std::move(search), options);
-    std::vector<std::vector<ExpertInfo>> best(choice.rows());
-    for (std::size_t row = 0; row < best.size(); ++row) {
-      for (const std::uint32_t expert : choice.row(row)) best[row].push_back(choice.experts[expert]);
-    }
-    co_return best;
+  static BestExperts experts_of(const ExpertChoice& choice, std::size_t row) {
+    BestExperts best;
+    for (const std::uint32_t expert : choice.row(row)) best.push_back(choice.experts[expert]);
+    best.partial = choice.is_partial(row);
+    return best;
   }
   static awaitable<ExpertChoice> finish(StatePtr state, BeamSearch search, SearchOptions options) {
-    co_await limited(state, drive(state, search), options);
+    co_await limited(state, drive(state, search, options.time_budget), options);
+    if (state->options.prefetch > 0) Lookup::prefetch(state->lookup, search.likely(state->options.prefetch));
     co_return std::move(search).take();
   }
   static awaitable<std::map<std::string, std::map<Coordinate, UidEndpoint>>> active_successors(
       StatePtr state, std::vector<std::string> prefixes, std::optional<Coordinate> grid_size, SearchOptions options) {
-    const auto found = co_await limited(state, look_up(state, prefixes), options);
+    const auto found = co_await limited(state, Lookup::look_up(state->lookup, prefixes), options);
     std::map<std::string, std::map<Coordinate, UidEndpoint>> active;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
       auto& successors = active[prefixes[i]];
@@ -205,58 +220,31 @@ class MoEBeamSearcher {
   }
 
   /// `search` lives in the frame that awaits this.
-  static awaitable<void> drive(StatePtr state, BeamSearch& search) {
+  static awaitable<void> drive(StatePtr state, BeamSearch& search, Duration budget) {
+    SteadyTime end = SteadyTime::max();
+    if (budget != unlimited) end = deadline_after(co_await Lookup::time(state->lookup), budget);
     while (!search.advance().empty()) {
-      auto found = co_await look_up(state, search.missing());
-      search.learn(found);
+      if (const auto found = co_await Lookup::look_up_until(state->lookup, search.missing(), end)) {
+        search.learn(*found);
+      } else {
+        search.learn_guesses(state->lookup->at_hand(search.missing()));
+      }
     }
   }
 
-  static awaitable<std::vector<std::shared_ptr<const Successors>>> look_up(StatePtr state,
-                                                                           std::vector<std::string> prefixes) {
-    const PrefixRecords records = co_await state->store.get_many(prefixes);
-    if (records.size() != prefixes.size()) {
-      throw Error(errc::malformed, "a key-value store answered " + std::to_string(records.size()) + " of " +
-                                       std::to_string(prefixes.size()) + " keys; get_many returns one entry per key");
-    }
-    std::vector<std::shared_ptr<const Successors>> found;
-    for (std::size_t i = 0; i < prefixes.size(); ++i) {
-      auto successors = records[i] ? std::make_shared<const Successors>(prefixes[i], *records[i]) : nullptr;
-      if (successors && successors->size() == 0) successors = nullptr;
-      found.push_back(std::move(successors));
-    }
-    if constexpr (has_clock) remember(*state, std::move(prefixes), found);
-    co_return found;
-  }
-
-  static void remember(State& state, std::vector<std::string> prefixes,
-                       const std::vector<std::shared_ptr<const Successors>>& found) {
-    if (state.options.cache_time <= 0s && state.options.missing_cache_time <= 0s) return;
-    const SteadyTime now = state.store.steady_now();
-    std::vector<std::pair<std::string, KnownPrefix>> news;
-    for (std::size_t i = 0; i < prefixes.size(); ++i) {
-      const Duration life = found[i] ? state.options.cache_time : state.options.missing_cache_time;
-      if (life > 0s) news.emplace_back(std::move(prefixes[i]), KnownPrefix{found[i], deadline_after(now, life)});
-    }
-    if (!news.empty()) state.cache.add(std::move(news), now);
-  }
-
-  /// Puts the search's time limit on an operation, by the store's clock where it has one.
   template <class T>
   static awaitable<T> limited(StatePtr state, awaitable<T> operation, SearchOptions options) {
-    if constexpr (Clock<std::remove_reference_t<Store>>) {
-      co_return co_await with_timeout(state->store, options.timeout, std::move(operation), "the search for experts");
-    } else {
-      AsioClock clock(co_await asio::this_coro::executor);
-      co_return co_await with_timeout(clock, options.timeout, std::move(operation), "the search for experts");
-    }
+    return Lookup::within(state->lookup, options.timeout, std::move(operation), "the search for experts");
   }
 
-  [[nodiscard]] SteadyTime now() const {
-    if constexpr (has_clock) {
-      return state_->store.steady_now();
+  [[nodiscard]] std::function<Duration(const ExpertInfo&)> delay() const {
+    if constexpr (DelayStore<Store> && TimedStore<Store>) {
+      if (!state_->options.near_tie) return nullptr;
+      return [delays = state_->lookup->store().delays(), now = state_->lookup->now()](const ExpertInfo& expert) {
+        return delays->of(expert.peer_id, now);
+      };
     } else {
-      return {};
+      return nullptr;
     }
   }
   [[nodiscard]] BeamQuery make_query(std::vector<Score> scores, std::size_t rows, std::size_t beam_size) const {
@@ -265,7 +253,8 @@ class MoEBeamSearcher {
             .scores = std::move(scores),
             .rows = rows,
             .beam_size = beam_size,
-            .num_workers = state_->options.num_workers};
+            .num_workers = state_->options.num_workers,
+            .near_tie = state_->options.near_tie.value_or(0)};
   }
 
   void require_dimensions(std::size_t given) const {

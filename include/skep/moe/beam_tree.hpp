@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "skep/core/time.hpp"
 #include "skep/moe/prefix_cache.hpp"
 #include "skep/moe/uid.hpp"
 
@@ -22,6 +23,8 @@ struct ExpertGrid {
   std::string prefix;            ///< what all uids begin with; ends with a dot and may contain coordinates
   std::vector<Coordinate> size;  ///< of each dimension, none empty
   std::function<bool(const ExpertInfo&)> skip = {};  ///< experts that must not be chosen now; null: none
+  /// How long an expert is expected to take; null: no matter. See `fastest_of_best`.
+  std::function<Duration(const ExpertInfo&)> delay = {};
 
   [[nodiscard]] std::size_t dimensions() const noexcept { return size.size(); }
   /// The prefix is a name alone: nobody lists what is below it, so its first dimension is searched value by value.
@@ -41,11 +44,19 @@ class BeamTree {
     std::string prefix;
     std::size_t level = 0;  ///< dimensions of the grid that the prefix has decided
     bool resolved = false;
+    bool guessed = false;                          ///< resolved with what was at hand, as time was over
     std::shared_ptr<const Successors> successors;  ///< null: nothing there
-    std::vector<Index> usable;                     ///< which of them this search can follow or choose
+
+    /// How many of them this search can follow or choose.
+    [[nodiscard]] std::size_t usable() const noexcept { return all ? successors->size() : some.size(); }
+    /// The place among the successors of one that it can.
+    [[nodiscard]] Index usable(std::size_t i) const noexcept { return all ? static_cast<Index>(i) : some[i]; }
+    [[nodiscard]] bool all_usable() const noexcept { return all; }
 
    private:
     friend class BeamTree;
+    bool all = false;
+    std::vector<Index> some;      // which, unless it is all
     std::size_t asked_in = 0;     // the last round in which it was asked for
     std::vector<Index> children;  // below each successor
   };
@@ -102,7 +113,7 @@ class BeamTree {
     for (std::size_t i = 1; i < rest.size(); ++i) {
       if (nodes_[node].children.empty() || nodes_[node].children[*at] == none) return false;
       node = nodes_[node].children[*at];
-      if (!nodes_[node].resolved) return false;
+      if (!nodes_[node].resolved || nodes_[node].guessed) return false;
       if (!nodes_[node].successors) return true;
       at = nodes_[node].successors->find(rest[i]);
       if (!at) return true;
@@ -125,9 +136,13 @@ class BeamTree {
   /// The prefixes asked for in this round.
   [[nodiscard]] const std::vector<std::string>& missing() const noexcept { return missing_; }
   /// Takes what was found under them, in their order; null where there is nothing.
-  void learn(const std::vector<std::shared_ptr<const Successors>>& found) {
+  /// @param guessed  it is what was at hand, not the answer of a look-up
+  void learn(const FoundSuccessors& found, bool guessed = false) {
     assert(found.size() == asked_.size());
-    for (std::size_t i = 0; i < asked_.size(); ++i) resolve(nodes_[asked_[i]], found[i]);
+    for (std::size_t i = 0; i < asked_.size(); ++i) {
+      nodes_[asked_[i]].guessed = guessed;
+      resolve(nodes_[asked_[i]], found[i]);
+    }
   }
 
  private:
@@ -148,11 +163,14 @@ class BeamTree {
     if (!node.successors) return;
     const bool holds_experts = grid_.flat() || node.level + 1 == grid_.dimensions();
     const std::size_t left = grid_.flat() ? 0 : 1;  // coordinates that an expert's uid has after this prefix
+    node.all = !grid_.flat() && node.successors->within(grid_.size[node.level]) &&
+               (!holds_experts || (node.successors->ends_here() && !grid_.skip));
+    if (node.all) return;
     for (std::size_t at = 0; at < node.successors->size(); ++at) {
       const Coordinate coordinate = node.successors->coordinate(at);
       const bool usable = holds_experts ? node.successors->rest(at).size() == left && eligible(node, at)
                                         : coordinate >= 0 && coordinate < grid_.size[node.level];
-      if (usable) node.usable.push_back(static_cast<Index>(at));
+      if (usable) node.some.push_back(static_cast<Index>(at));
     }
   }
 

@@ -12,17 +12,25 @@
 
 namespace skep::inline v0::moe {
 
+/// The experts of one sample, best first.
+struct BestExperts : std::vector<ExpertInfo> {
+  bool partial = false;  ///< time was over before all was looked up: better experts may be alive
+};
+
 /// The experts of a batch: each chosen expert once, and for every row the indices of its experts, best first.
 struct ExpertChoice {
   std::vector<ExpertInfo> experts;
   std::vector<std::uint32_t> chosen;   ///< indices into `experts`, row after row
   std::vector<Score> scores;           ///< beside `chosen`
   std::vector<std::uint32_t> offsets;  ///< row r has chosen[offsets[r]] to chosen[offsets[r + 1]]
+  std::vector<bool> partial;           ///< rows whose search ended before all was looked up; empty: none
 
   [[nodiscard]] std::size_t rows() const noexcept { return offsets.empty() ? 0 : offsets.size() - 1; }
   [[nodiscard]] std::span<const std::uint32_t> row(std::size_t r) const noexcept {
     return {chosen.data() + offsets[r], chosen.data() + offsets[r + 1]};
   }
+  /// Whether better experts may have been missed for want of time.
+  [[nodiscard]] bool is_partial(std::size_t r) const noexcept { return !partial.empty() && partial[r]; }
 
   /// Takes experts whose score is minus infinity out of the rows, and those that no row has any more out of `experts`.
   void drop_impossible() {

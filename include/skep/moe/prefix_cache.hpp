@@ -38,12 +38,21 @@ class Successors {
       rest_.insert(rest_.end(), below->begin() + static_cast<std::ptrdiff_t>(above->size()), below->end());
       rest_end_.push_back(rest_.size());
       experts_.push_back(endpoint);
+      ends_here_ = ends_here_ && rest_end_.back() == rest_end_.size();
     }
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return coordinates_.size(); }
   [[nodiscard]] Coordinate coordinate(std::size_t at) const noexcept { return coordinates_[at]; }
   [[nodiscard]] const ExpertInfo& expert(std::size_t at) const noexcept { return experts_[at]; }
+  /// Whether all coordinates lie in [0, limit).
+  [[nodiscard]] bool within(Coordinate limit) const noexcept {
+    return coordinates_.empty() || (coordinates_.front() >= 0 && coordinates_.back() < limit);
+  }
+  /// Whether these are the coordinates from 0 on without a gap: each stands at its own place.
+  [[nodiscard]] bool dense() const noexcept { return within(static_cast<Coordinate>(coordinates_.size())); }
+  /// Whether every expert has one coordinate after the prefix.
+  [[nodiscard]] bool ends_here() const noexcept { return ends_here_; }
   /// The coordinates of the expert's uid after the prefix; none for a flat expert.
   [[nodiscard]] std::span<const Coordinate> rest(std::size_t at) const noexcept {
     return std::span(rest_).subspan(at == 0 ? 0 : rest_end_[at - 1], rest_end_[at] - (at == 0 ? 0 : rest_end_[at - 1]));
@@ -59,7 +68,11 @@ class Successors {
   std::vector<Coordinate> rest_;
   std::vector<std::size_t> rest_end_;
   std::vector<ExpertInfo> experts_;
+  bool ends_here_ = true;
 };
+
+/// What was found under each of some prefixes, in their order; null where there is nothing.
+using FoundSuccessors = std::vector<std::shared_ptr<const Successors>>;
 
 /// What a store said about a prefix, and until when it is believed. Null successors: there was nothing.
 struct KnownPrefix {
