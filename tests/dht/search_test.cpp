@@ -89,3 +89,23 @@ TEST_CASE("A3.2 when all nodes that are known are banned they are asked all the 
   for (const auto& other : swarm.nodes) node.protocol().blacklist.failed(other.peer_id(), node.network().steady_now());
   CHECK(swarm.run(node.find_nearest(dht::key_id("x"))).size() == 3);
 }
+
+TEST_CASE("who has lost everybody asks the initial peers, but no call outlives its deadline for that") {
+  Swarm swarm(4);
+  auto& node = swarm.nodes[3];
+  for (std::size_t i = 0; i < 3; ++i) {
+    swarm.kill(swarm.nodes[i]);
+    node.protocol().table.silent(swarm.nodes[i].id());
+  }
+  auto start = swarm.world.time().now();
+  CHECK(swarm.run(node.find_nearest(dht::key_id("x"), {.exclude_self = true, .timeout = 300ms})).empty());
+  CHECK(swarm.world.time().now() - start == 300ms);
+  swarm.world.time().run_for(10s);
+  start = swarm.world.time().now();
+  (void)swarm.run(node.store("k", 1, swarm.in(60), {.timeout = 200ms}));
+  CHECK(swarm.world.time().now() - start <= 200ms);
+  swarm.world.time().run_for(10s);
+  start = swarm.world.time().now();
+  CHECK_FALSE(swarm.run(node.get("k2", {.timeout = 100ms})));
+  CHECK(swarm.world.time().now() - start <= 100ms);
+}

@@ -45,8 +45,9 @@ bool is_kept(Swarm& swarm, std::size_t key) {
 TEST_CASE("J6 every stored key of which a replica lives is found, with up to half of the nodes dead") {
   skep_test::for_each_seed([](Trial& trial) {
     const double dead = 0.1 * static_cast<double>(1 + trial.seed % 5);
-    auto& swarm = trial.swarm(
-        {.nodes = 40, .latency = sim::normal(92ms, 32ms), .node = {.cache_locally = false, .cache_nearest = 0}});
+    auto& swarm = trial.swarm({.nodes = 40,
+                               .latency = sim::normal(92ms, 32ms),
+                               .node = {.cache_locally = false, .cache_nearest = 0, .cache_on_store = false}});
     for (std::size_t i = 0; i < swarm.size(); ++i) {  // clocks differ by up to a second
       sim::Host(swarm[i].network()).skew_wall_clock(std::chrono::duration<double>(swarm.world().random().unit()));
     }
@@ -113,10 +114,10 @@ TEST_CASE("routing tables converge after a partition heals") {
         };
         const std::size_t before = known_across();
         swarm.partition(0.5);
-        swarm.run_for(3min);
+        swarm.run_for(2min);
         trial.expect(known_across() < before, "nobody noticed the partition");
         swarm.world().heal();
-        swarm.run_for(4min);
+        swarm.run_for(3min);
         for (std::size_t i = 0; i < swarm.size(); i += 3) {
           const auto target = dht::DHTID::random(swarm.world().random());
           std::vector<dht::DHTID> nearest;

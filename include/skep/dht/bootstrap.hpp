@@ -1,6 +1,7 @@
 // bootstrap: how a node joins a swarm.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <exception>
@@ -139,9 +140,9 @@ awaitable<void> introduce(std::shared_ptr<State> state, p2p::PeerId peer, std::s
 }
 
 /// Introduces the node again when it has lost everybody it knew, as after an outage of its own network: asks the
-/// initial peers, at most every few seconds, and waits for the first of them.
+/// initial peers, at most every few seconds, and waits for the first of them, at most until `deadline`.
 template <class State>
-awaitable<void> rejoin_if_alone(std::shared_ptr<State> state) {
+awaitable<void> rejoin_if_alone(std::shared_ptr<State> state, SteadyTime deadline = SteadyTime::max()) {
   if (state->table.size() > 0 || state->options.initial_peers.empty()) co_return;
   const SteadyTime now = state->net.steady_now();
   if (now < state->next_rejoin) co_return;
@@ -150,7 +151,7 @@ awaitable<void> rejoin_if_alone(std::shared_ptr<State> state) {
   for (const auto& peer : state->options.initial_peers) {
     state->children.spawn(introduce(state, peer, answered));
   }
-  co_await wait_until(state->net, *answered, now + state->options.wait_timeout);
+  co_await wait_until(state->net, *answered, std::min(deadline, now + state->options.wait_timeout));
 }
 
 }  // namespace skep::inline v0::dht::detail

@@ -76,9 +76,9 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
 template <class State>
 awaitable<std::vector<std::vector<NodeEntry>>> search_many(std::shared_ptr<State> self, std::vector<DHTID> targets,
                                                            FindOptions options) {
-  co_await rejoin_if_alone(self);
-  Traversal traversal = start_traversal(*self, targets, options.k_nearest, self->options.num_workers);
   const SteadyTime deadline = deadline_after(self->net.steady_now(), options.timeout);
+  co_await rejoin_if_alone(self, deadline);
+  Traversal traversal = start_traversal(*self, targets, options.k_nearest, self->options.num_workers);
   co_await run_finds(
       self, traversal, deadline, [](std::size_t, const NodeEntry&, FindAnswer&) { return true; },
       std::make_shared<Event>(self->net.executor()));
@@ -114,14 +114,15 @@ awaitable<void> greet_again(std::shared_ptr<State> self) {
   }
 }
 
-/// Searches the parts of the routing table that were silent for long, over and over.
+/// Searches the parts of the routing table that were silent for long and this node's own neighbourhood, which thereby
+/// hears of it, over and over.
 template <class State>
 awaitable<void> refresh_buckets(std::shared_ptr<State> self, Duration period) {
   for (;;) {
     co_await self->net.sleep_until(deadline_after(self->net.steady_now(), period));
     co_await greet_again(self);
     auto targets = self->table.quiet(self->net.steady_now() - period, self->net.random());
-    if (targets.empty()) continue;
+    targets.push_back(self->id);
     FindOptions options;
     options.k_nearest = self->options.bucket_size;
     co_await search_many(self, std::move(targets), options);

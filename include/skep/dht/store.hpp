@@ -108,7 +108,7 @@ template <class State>
 awaitable<std::vector<std::vector<NodeEntry>>> find_places(std::shared_ptr<State> self,
                                                            std::shared_ptr<Storing> storing, std::size_t count,
                                                            SteadyTime deadline) {
-  co_await rejoin_if_alone(self);
+  co_await rejoin_if_alone(self, deadline);
   const auto& targets = storing->targets;
   const bool trusting = self->options.disjoint_paths <= 1;
   bool known = false;
