@@ -25,6 +25,7 @@ TEST_CASE("the estimator follows mean and deviation") {
 
 TEST_CASE("before the first answer patience comes from the limit of a request") {
   const AnswerTimes times(3s);
+  CHECK(times.hedge_after(peer(1)) == 1s);
   CHECK(times.late_after(peer(1)) == 1s);
   CHECK(times.lost_after(peer(1)) == 3s);
 }
@@ -32,22 +33,28 @@ TEST_CASE("before the first answer patience comes from the limit of a request") 
 TEST_CASE("a stranger is judged by all, a peer that is known by itself") {
   AnswerTimes times(10s);
   add(times, peer(1), 100, 100ms);
-  CHECK(times.late_after(peer(9)) >= 100ms);
-  CHECK(times.late_after(peer(9)) <= 105ms);
+  CHECK(times.hedge_after(peer(9)) >= 100ms);
+  CHECK(times.hedge_after(peer(9)) <= 105ms);
+  AnswerTimes spread(10s);
+  for (int i = 0; i < 200; ++i) spread.add(peer(1), i % 2 == 0 ? 80ms : 120ms);
+  CHECK(spread.hedge_after(peer(9)) > 130ms);
+  CHECK(spread.hedge_after(peer(9)) < 150ms);
+  CHECK(spread.late_after(peer(9)) > 165ms);
+  CHECK(spread.late_after(peer(9)) < 190ms);
   add(times, peer(2), AnswerTimes::enough - 1, 20ms);
-  const Duration by_all = times.late_after(peer(9));
-  CHECK(times.late_after(peer(2)) == by_all);
+  const Duration by_all = times.hedge_after(peer(9));
+  CHECK(times.hedge_after(peer(2)) == by_all);
   times.add(peer(2), 20ms);
-  CHECK(times.late_after(peer(2)) < 30ms);
-  CHECK(times.late_after(peer(1)) > 90ms);
+  CHECK(times.hedge_after(peer(2)) < 30ms);
+  CHECK(times.hedge_after(peer(1)) > 90ms);
 }
 
 TEST_CASE("a slow peer gets company as early as others, but time to answer") {
   AnswerTimes times(10s);
   add(times, peer(1), 20, 2s);
   add(times, peer(2), 200, 50ms);
-  CHECK(times.late_after(peer(1)) == times.late_after(peer(9)));
-  CHECK(times.late_after(peer(1)) < 100ms);
+  CHECK(times.hedge_after(peer(1)) == times.hedge_after(peer(9)));
+  CHECK(times.hedge_after(peer(1)) < 100ms);
   CHECK(times.lost_after(peer(1)) > 2s);
   CHECK(times.lost_after(peer(2)) == AnswerTimes::least_patience);
 }
@@ -55,10 +62,10 @@ TEST_CASE("a slow peer gets company as early as others, but time to answer") {
 TEST_CASE("the limits hold") {
   AnswerTimes times(2s);
   add(times, peer(1), 100, 10us);
-  CHECK(times.late_after(peer(1)) == 10ms);
+  CHECK(times.hedge_after(peer(1)) == 10ms);
   CHECK(times.lost_after(peer(1)) == 1s);
   add(times, peer(1), 100, 5s);
-  CHECK(times.late_after(peer(1)) == 2s);
+  CHECK(times.hedge_after(peer(1)) == 2s);
   CHECK(times.lost_after(peer(1)) == 2s);
   const AnswerTimes hasty(400ms);
   CHECK(hasty.lost_after(peer(1)) == 400ms);
@@ -73,5 +80,5 @@ TEST_CASE("memory is bounded, and who answers often stays known") {
     if (i % 4 == 0) times.add(peer(1), 20ms);
   }
   CHECK(times.size() <= 10);
-  CHECK(times.late_after(peer(1)) < 30ms);
+  CHECK(times.hedge_after(peer(1)) < 30ms);
 }

@@ -245,3 +245,19 @@ TEST_CASE("an answer that leads nearer is followed at once, whatever is still in
   CHECK_FALSE(lookup.next());
   CHECK(lookup.in_flight() == 3);
 }
+
+TEST_CASE("a hedge asks somebody else, but does not end the search") {
+  Lookup lookup(id_of(0), {}, {.width = 2, .parallelism = 2});
+  for (const int n : {1, 2, 3, 4}) lookup.add(peer(n));
+  CHECK(lookup.next()->contact == 1);
+  CHECK(lookup.next()->contact == 2);
+  lookup.hedge(id_of(1));
+  CHECK(lookup.next()->contact == 3);
+  lookup.answered(id_of(2));
+  lookup.answered(id_of(3));
+  CHECK_FALSE(lookup.finished());
+  SUBCASE("until it answers") { lookup.answered(id_of(1)); }
+  SUBCASE("until it fails") { lookup.failed(id_of(1)); }
+  SUBCASE("until it is slow") { lookup.slow(id_of(1)); }
+  CHECK(lookup.finished());
+}

@@ -36,19 +36,19 @@ class AnswerTime {
   std::uint32_t count_ = 0;
 };
 
-/// The answer times of each peer and of all together. A request is *late* after mean + 2 deviations (one in twenty is,
-/// when they spread normally): then somebody else is asked beside it, a hedge. It is *lost* after mean + 4 deviations:
-/// then nobody waits for it any more. A peer that has answered a few times is judged by itself, though never given more
-/// time before a hedge than the others; a stranger by all of them. Pure. Bounded: peers that were not heard of for the
-/// longest time are forgotten.
+/// The answer times of each peer and of all together. A request is *hedged* after mean + 2 deviations (one in twenty
+/// is, when they spread normally): then somebody else is asked beside it. It is *late* after mean + 4 deviations: then
+/// a search may end without it, if others suffice; and *lost* when nobody waits for it any more. A peer that has
+/// answered a few times is judged by itself, though never given more time before a hedge than the others; a stranger by
+/// all of them. Pure. Bounded: peers that were not heard of for the longest time are forgotten.
 class AnswerTimes {
  public:
   static constexpr std::uint32_t enough = 8;  ///< answers after which a peer is judged by itself
   static constexpr Duration least_patience =
       1s;  ///< before a request is lost: peers pause, and one may be all there is
 
-  /// @param most      bounds both; before the first answer a request is late after a third of it
-  /// @param least     bounds `late_after`
+  /// @param most      bounds them; before the first answer a request is late after a third of it
+  /// @param least     bounds `hedge_after` and `late_after`
   /// @param capacity  peers remembered
   explicit AnswerTimes(Duration most, Duration least = 10ms, std::size_t capacity = 1024)
       : least_(std::min(least, most)), most_(most), capacity_(std::max<std::size_t>(capacity, 2)) {}
@@ -59,12 +59,9 @@ class AnswerTimes {
   }
 
   /// When to ask somebody else beside this peer.
-  [[nodiscard]] Duration late_after(const p2p::PeerId& peer) const {
-    if (all_.count() == 0) return most_ / 3;
-    Duration late = all_.mean() + 2 * all_.deviation();
-    if (const AnswerTime* const own = find(peer)) late = std::min(late, own->mean() + 2 * own->deviation());
-    return std::clamp(late, least_, most_);
-  }
+  [[nodiscard]] Duration hedge_after(const p2p::PeerId& peer) const { return unusual(peer, 2); }
+  /// When to do without this peer, where others suffice.
+  [[nodiscard]] Duration late_after(const p2p::PeerId& peer) const { return unusual(peer, 4); }
   /// When to give up waiting for this peer.
   [[nodiscard]] Duration lost_after(const p2p::PeerId& peer) const {
     const AnswerTime* const own = find(peer);
@@ -75,6 +72,13 @@ class AnswerTimes {
   [[nodiscard]] std::size_t size() const noexcept { return recent_.size() + older_.size(); }
 
  private:
+  [[nodiscard]] Duration unusual(const p2p::PeerId& peer, int deviations) const {
+    if (all_.count() == 0) return most_ / 3;
+    Duration time = all_.mean() + deviations * all_.deviation();
+    if (const AnswerTime* const own = find(peer)) time = std::min(time, own->mean() + deviations * own->deviation());
+    return std::clamp(time, least_, most_);
+  }
+
   using Peers = std::unordered_map<p2p::PeerId, AnswerTime>;
 
   /// What is known of a peer, if it is enough.

@@ -83,7 +83,8 @@ awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
 
 /// Sends what the traversal asks for: `ask(request)` makes the coroutine of one request, which gives an answer or
 /// nothing when the node failed; `settle(request, answer)` is told of each answer that comes in time. A request that is
-/// late by the measure of `state.answer_times` gets company, and one that is lost by it counts as failed. Ends when the
+/// hedged by the measure of `state.answer_times` gets company, one that is late is waited for only if it is needed, and
+/// one that is lost counts as failed. Ends when the
 /// traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
 /// limit. Throws errc::closed.
 /// @param news  set by whoever has changed the traversal meanwhile
@@ -93,7 +94,8 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
                       std::function<void(const Traversal::Request&, Answer)> settle, std::shared_ptr<Event> news) {
   struct Flight {
     Traversal::Request request;
-    SteadyTime late_at;  // max: it is late already
+    SteadyTime hedge_at;  // max: that is over
+    SteadyTime late_at;
     SteadyTime lost_at;
   };
   const auto inbox = std::make_shared<Inbox<Answer>>();
@@ -105,15 +107,16 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
     const SteadyTime now = state->net.steady_now();
     for (auto& request : traversal.next()) {
       auto asked = ask(std::as_const(request));
+      const SteadyTime hedge_at = now + state->answer_times.hedge_after(request.node.contact);
       const SteadyTime late_at = now + state->answer_times.late_after(request.node.contact);
       const SteadyTime lost_at = now + state->answer_times.lost_after(request.node.contact);
-      flights.emplace(number, Flight{std::move(request), late_at, lost_at});
+      flights.emplace(number, Flight{std::move(request), hedge_at, late_at, lost_at});
       state->children.spawn(deliver<Answer>(std::move(asked), number++, inbox));
     }
     if (traversal.finished() || now >= deadline) co_return;
 
     SteadyTime wake = deadline;
-    for (const auto& [_, flight] : flights) wake = std::min({wake, flight.late_at, flight.lost_at});
+    for (const auto& [_, flight] : flights) wake = std::min({wake, flight.hedge_at, flight.late_at, flight.lost_at});
     co_await wait_until(state->net, *inbox->news, wake);
     inbox->news->reset();
     for (auto answers = std::exchange(inbox->answers, {}); auto& [from, answer] : answers) {
@@ -129,6 +132,10 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
     }
     const SteadyTime after = state->net.steady_now();
     for (auto flight = flights.begin(); flight != flights.end();) {
+      if (flight->second.hedge_at <= after) {
+        flight->second.hedge_at = SteadyTime::max();
+        traversal.hedge(flight->second.request);
+      }
       if (flight->second.late_at <= after) {
         flight->second.late_at = SteadyTime::max();
         traversal.slow(flight->second.request);

@@ -110,7 +110,11 @@ class Traversal {
   void failed(const Request& request) {
     for (const std::size_t key : request.keys) lookups_[key].failed(request.node.id);
   }
-  /// A request takes longer than usual: others are asked in its stead.
+  /// A request takes longer than most: others are asked beside it.
+  void hedge(const Request& request) {
+    for (const std::size_t key : request.keys) lookups_[key].hedge(request.node.id);
+  }
+  /// A request takes longer than usual: the search may end without it.
   void slow(const Request& request) {
     for (const std::size_t key : request.keys) lookups_[key].slow(request.node.id);
   }

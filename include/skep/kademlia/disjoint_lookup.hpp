@@ -105,6 +105,9 @@ class DisjointLookup {
   void failed(const Id& id) {
     on_path(id, [&](auto& path) { path.failed(id); });
   }
+  void hedge(const Id& id) {
+    on_path(id, [&](auto& path) { path.hedge(id); });
+  }
   void slow(const Id& id) {
     on_path(id, [&](auto& path) { path.slow(id); });
   }

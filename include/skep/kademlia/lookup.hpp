@@ -89,7 +89,7 @@ class Lookup {
     for (const auto& candidate : candidates_) {
       if (out.size() == limit || policy_.satisfied(nearer)) break;
       if (candidate.state == State::fresh) out.push_back(&candidate.entry);
-      if (candidate.state != State::failed && candidate.state != State::slow) ++nearer;
+      if (!is_out(candidate.state)) ++nearer;
     }
     return out;
   }
@@ -100,7 +100,7 @@ class Lookup {
     for (const auto& candidate : candidates_) {
       if (policy_.satisfied(nearer)) break;
       if (candidate.entry.id == id) return candidate.state == State::fresh ? &candidate.entry : nullptr;
-      if (candidate.state != State::failed && candidate.state != State::slow) ++nearer;
+      if (!is_out(candidate.state)) ++nearer;
     }
     return nullptr;
   }
@@ -114,7 +114,7 @@ class Lookup {
       for (const auto& candidate : candidates_) {
         if (policy_.satisfied(nearer) || counted >= parallelism_) break;
         if (candidate.state == State::asked) ++counted;
-        if (candidate.state != State::failed && candidate.state != State::slow) ++nearer;
+        if (!is_out(candidate.state)) ++nearer;
       }
     }
     return counted >= parallelism_ ? 0 : std::min(parallelism_ - counted, policy_.max_requests - requests_);
@@ -165,13 +165,19 @@ class Lookup {
   }
   /// An asked peer has failed, or its answer is worth nothing.
   void failed(const Id& id) { settle(id, State::failed); }
-  /// An asked peer takes longer than usual: another may be asked in its stead, and the search may end without it.
-  void slow(const Id& id) {
+  /// An asked peer takes longer than most: another may be asked beside it, but the search still waits for it.
+  void hedge(const Id& id) {
     const auto candidate = find(id);
     if (candidate == candidates_.end() || candidate->state != State::asked) return;
-    candidate->state = State::slow;
+    candidate->state = State::hedged;
     --in_flight_;
     ++slow_;
+  }
+  /// An asked peer takes longer than usual: another may be asked in its stead, and the search may end without it.
+  void slow(const Id& id) {
+    hedge(id);
+    const auto candidate = find(id);
+    if (candidate != candidates_.end() && candidate->state == State::hedged) candidate->state = State::slow;
   }
 
   /// Enough have answered and nobody nearer is left to ask or to wait for; or nobody is left at all.
@@ -179,7 +185,7 @@ class Lookup {
     std::size_t nearer = 0;
     for (const auto& candidate : candidates_) {
       if (policy_.satisfied(nearer)) return true;
-      if (candidate.state == State::asked) return false;
+      if (candidate.state == State::asked || candidate.state == State::hedged) return false;
       if (candidate.state == State::fresh && requests_ < policy_.max_requests) return false;
       if (candidate.state == State::answered) ++nearer;
     }
@@ -203,12 +209,17 @@ class Lookup {
   template <std::invocable<const entry_type&> Visit>
   void visit(bool slow_ones, Visit visit) const {
     for (const auto& candidate : candidates_) {
-      if (candidate.state != State::failed && (candidate.state == State::slow) == slow_ones) visit(candidate.entry);
+      const bool is_slow = candidate.state == State::slow || candidate.state == State::hedged;
+      if (candidate.state != State::failed && is_slow == slow_ones) visit(candidate.entry);
     }
   }
 
  private:
-  enum class State { fresh, asked, slow, answered, failed };
+  enum class State { fresh, asked, hedged, slow, answered, failed };
+  /// Whether somebody else is to be asked in a peer's stead.
+  static bool is_out(State state) noexcept {
+    return state == State::failed || state == State::slow || state == State::hedged;
+  }
   struct Candidate {
     Id distance;
     entry_type entry;
@@ -234,7 +245,7 @@ class Lookup {
     if (candidate == candidates_.end()) return;
     if (candidate->state == State::asked) {
       --in_flight_;
-    } else if (candidate->state == State::slow) {
+    } else if (candidate->state == State::slow || candidate->state == State::hedged) {
       --slow_;
     } else {
       return;
@@ -248,8 +259,8 @@ class Lookup {
   Policy policy_;
   std::size_t parallelism_;
   std::vector<Candidate> candidates_;  // nearest first
-  std::size_t in_flight_ = 0;          // asked and not slow
-  std::size_t slow_ = 0;
+  std::size_t in_flight_ = 0;          // asked, and neither hedged nor slow
+  std::size_t slow_ = 0;               // or hedged
   std::size_t answered_ = 0;
   std::size_t requests_ = 0;
 };
