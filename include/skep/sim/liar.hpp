@@ -87,7 +87,9 @@ inline awaitable<void> flood(Host host, std::vector<p2p::PeerId> victims) {
       auto call = host.call(victim, "DHTProtocol.rpc_store", junk(host.random(), host.wall_now()), {.timeout = 3s});
       try {
         (void)co_await std::move(call);
-      } catch (const Error&) {  // refused, or too busy: on to the next
+        // NOLINTNEXTLINE(bugprone-empty-catch)
+      } catch (const Error&) {
+        // refused, or too busy: on to the next
       }
     }
     co_await host.sleep_until(host.steady_now() + 1s);

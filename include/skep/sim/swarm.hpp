@@ -97,6 +97,7 @@ class Swarm {
   void partition(double share) {
     std::vector<p2p::PeerId> peers;
     const auto count = static_cast<std::size_t>(std::lround(share * static_cast<double>(nodes_.size())));
+    peers.reserve(count);
     for (std::size_t i = 0; i < count; ++i) peers.push_back(nodes_[i].peer_id());
     world_.partition(peers);
   }
