@@ -129,62 +129,52 @@ class BasicDHT {
   template <NodeFunction<V> F>
   auto run_coroutine(F function) {
     require_may_block("DHT::run_coroutine");
-    return run_coroutine_future(std::move(function)).get();
+    return state_->runner.spawn_future(bind(std::move(function))).get();
   }
   /// The same without waiting; cancelling the future ends the coroutine.
   template <NodeFunction<V> F>
   [[nodiscard]] auto run_coroutine_future(F function) {
     using T = typename std::invoke_result_t<F&, Node<p2p::Host, V>>::value_type;
     const auto stop = std::make_shared<detail::StopSwitch>(executor());
-    auto call = [node = node(), function = std::move(function)]() mutable { return function(node); };
-    return Future<T>(state_->runner.spawn_future(detail::StopSwitch::run(stop, detail::keep_alive<T>(std::move(call)))),
-                     stop);
+    auto call = detail::keep_alive<T>(bind(std::move(function)));
+    return Future<T>(state_->runner.spawn_future(detail::StopSwitch::run(stop, std::move(call))), stop);
   }
 
   /// Stores a regular value; true when a majority of the replicas keeps it.
   StoreResult store(std::string key, const json& value, WallTime expiration, StoreOptions options = {}) {
     require_may_block("DHT::store");
-    return store_many_future({{std::move(key), value, expiration, {}}}, options).get().front();
+    return run_coroutine(storing({{std::move(key), value, expiration, {}}}, options)).front();
   }
   /// Stores one item of the dictionary under a key.
   StoreResult store_subkey(std::string key, const json& subkey, const json& value, WallTime expiration,
                            StoreOptions options = {}) {
     require_may_block("DHT::store_subkey");
-    return store_many_future({{std::move(key), value, expiration, subkey}}, options).get().front();
+    return run_coroutine(storing({{std::move(key), value, expiration, subkey}}, options)).front();
   }
   /// Stores many items at once; results in the items' order.
   std::vector<StoreResult> store_many(std::vector<JsonStoreItem> items, StoreOptions options = {}) {
     require_may_block("DHT::store_many");
-    return store_many_future(std::move(items), options).get();
+    return run_coroutine(storing(std::move(items), options));
   }
   /// What is stored under a key, or nothing.
   std::optional<JsonFound> get(std::string key, GetOptions options = {}) {
     require_may_block("DHT::get");
-    return std::move(get_many_future({std::move(key)}, options).get().front());
+    return std::move(run_coroutine(reading({std::move(key)}, options)).front());
   }
   /// The same for many keys at once; results in the keys' order.
   std::vector<std::optional<JsonFound>> get_many(std::vector<std::string> keys, GetOptions options = {}) {
     require_may_block("DHT::get_many");
-    return get_many_future(std::move(keys), options).get();
+    return run_coroutine(reading(std::move(keys), options));
   }
 
   // The same without waiting
   [[nodiscard]] Future<std::vector<StoreResult>> store_many_future(std::vector<JsonStoreItem> items,
                                                                    StoreOptions options = {}) {
-    std::vector<StoreItem> values;
-    values.reserve(items.size());
-    for (auto& item : items) values.push_back(to_store_item(std::move(item)));
-    return run_coroutine_future(
-        [values = std::move(values), options](auto node) { return node.store_many(values, options); });
+    return run_coroutine_future(storing(std::move(items), options));
   }
   [[nodiscard]] Future<std::vector<std::optional<JsonFound>>> get_many_future(std::vector<std::string> keys,
                                                                               GetOptions options = {}) {
-    return run_coroutine_future(
-        [keys = std::move(keys), options](auto node) -> awaitable<std::vector<std::optional<JsonFound>>> {
-          std::vector<std::optional<JsonFound>> out;
-          for (const auto& found : co_await node.get_many(keys, options)) out.push_back(to_json(found));
-          co_return out;
-        });
+    return run_coroutine_future(reading(std::move(keys), options));
   }
   /// One future for each key, each of which can be cancelled without the others.
   [[nodiscard]] std::vector<Future<std::vector<std::optional<JsonFound>>>> get_many_futures(
@@ -211,6 +201,24 @@ class BasicDHT {
 
  private:
   enum class Phase { fresh, starting, running, closed };
+
+  template <class F>
+  auto bind(F function) const {
+    return [node = node(), function = std::move(function)]() mutable { return function(node); };
+  }
+  static auto storing(std::vector<JsonStoreItem> items, StoreOptions options) {
+    std::vector<StoreItem> values;
+    values.reserve(items.size());
+    for (auto& item : items) values.push_back(to_store_item(std::move(item)));
+    return [values = std::move(values), options](auto node) { return node.store_many(values, options); };
+  }
+  static auto reading(std::vector<std::string> keys, GetOptions options) {
+    return [keys = std::move(keys), options](auto node) -> awaitable<std::vector<std::optional<JsonFound>>> {
+      std::vector<std::optional<JsonFound>> out;
+      for (const auto& found : co_await node.get_many(keys, options)) out.push_back(to_json(found));
+      co_return out;
+    };
+  }
 
   struct State {
     State(DHTOptions chosen, V validate) : options(std::move(chosen)), validator(std::move(validate)) {}
