@@ -27,9 +27,13 @@ struct NodeOptions {
   std::size_t bucket_size = 20;  ///< active nodes a bucket, and neighbours named in an answer
   std::size_t num_replicas = 5;  ///< nodes that are to hold a record
   std::size_t depth_modulo = 5;  ///< how finely far buckets are split
-  std::optional<std::size_t> parallel_rpc;    ///< most requests in flight of the whole node; none: as many as there are
-  Duration wait_timeout = 3s;                 ///< of one request to one node
-  std::optional<Duration> refresh_timeout;    ///< a bucket that was silent so long is searched; none: never
+  std::optional<std::size_t> parallel_rpc;  ///< most requests in flight of the whole node; none: as many as there are
+  /// Of one request to one node. Searches do not wait so long: by each node's own answer times, others are asked beside
+  /// it after mean + 2 deviations, it is done without after mean + 4 (answer_times.hpp).
+  Duration wait_timeout = 3s;
+  /// So often buckets that were silent for as long are searched, and the node's own neighbourhood, and an initial peer
+  /// is greeted: what heals a partition. None: never, as Hivemind.
+  std::optional<Duration> refresh_timeout;
   std::optional<Duration> bootstrap_timeout;  ///< of joining, counted from its start; none: `wait_timeout`
   bool cache_locally = true;                  ///< remember what was found
   std::size_t cache_nearest = 1;              ///< give what was found to so many near nodes that did not have it
