@@ -80,6 +80,7 @@ namespace detail {
       .threads = detail::compute_threads(flags),
       .update_period = detail::seconds(flags.update_period),
       .checkpoints = {.directory = flags.checkpoint_dir, .period = detail::seconds(flags.update_period)}};
+  if (!flags.device.empty() || at::hasCUDA()) options.device = at::Device(flags.device.empty() ? "cuda" : flags.device);
   if (flags.expiration) options.expiration = detail::seconds(*flags.expiration);
   return options;
 }

@@ -37,3 +37,18 @@ TEST_CASE("C1.8 the outputs' schema comes from a run on zeros that leaves no tra
                        "outputs do not keep the batch in their first dimension",
                        skep::Error);
 }
+
+TEST_CASE("D1 a device that is not there is refused by name; on the CPU a module stays as it is") {
+  ComputedModule module;
+  module.compute = [](std::span<const Tensor> inputs) { return std::vector<Tensor>(inputs.begin(), inputs.end()); };
+  const Tensor x = torch::ones({2, 3});
+  CHECK(skep::moe::detail::on_device("ffn.0", module, at::kCPU).compute(std::vector<Tensor>{x})[0].is_same(x));
+  if (at::hasCUDA()) return;
+  std::string words;
+  try {
+    (void)skep::moe::detail::on_device("ffn.0", module, at::Device("cuda:1"));
+  } catch (const skep::Error& error) {
+    words = error.what();
+  }
+  CHECK(words == "skep: expert ffn.0: this LibTorch knows no CUDA, so it cannot live on cuda:1; give cpu");
+}

@@ -11,6 +11,7 @@
 #include "skep/moe/server/learning_rate.hpp"
 #include "skep/moe/server/optimizers.hpp"
 #include "skep/moe/tensor/compression.hpp"
+#include "skep/moe/tensor/torch.hpp"
 
 namespace skep::inline v0::moe {
 
@@ -28,6 +29,7 @@ struct BackendOptions {
   std::optional<double> clip_grad_norm = {};  ///< the longest gradient, all parameters together
   std::size_t accumulate_samples = 0;         ///< gradients are summed until so many; 0: a step a batch
   GradientReduction gradient_reduction = GradientReduction::sum;
+  at::Device device = at::kCPU;                 ///< where the expert, its optimizer and its batches live
   std::size_t max_batch_size = 4096;            ///< samples computed at once; larger requests are computed in parts
   std::size_t max_task_size = 0;                ///< samples of one request; 0: 16 x max_batch_size
   std::size_t min_batch_size = 1;               ///< fewer samples wait for company, but no longer than the timeout

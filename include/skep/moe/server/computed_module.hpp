@@ -88,6 +88,28 @@ template <class Compute>
   }
 }
 
+/// The module with its parameters and buffers on a device; what it is given and gives stays on the CPU.
+/// Throws errc::invalid_argument for a device that this LibTorch does not know.
+[[nodiscard]] inline ComputedModule on_device(const std::string& uid, ComputedModule module, at::Device device) {
+  if (device.is_cpu()) return module;
+  if (device.is_cuda() && !at::hasCUDA()) {
+    throw Error(errc::invalid_argument,
+                "expert " + uid + ": this LibTorch knows no CUDA, so it cannot live on " + device.str() + "; give cpu");
+  }
+  const at::NoGradGuard no_grad;
+  for (NamedTensors* tensors : {&module.parameters, &module.buffers}) {
+    for (auto& item : *tensors) item.value().set_data(item.value().to(device));
+  }
+  module.compute = [compute = std::move(module.compute), device](std::span<const Tensor> inputs) {
+    std::vector<Tensor> there;
+    for (const Tensor& input : inputs) there.push_back(input.to(device));
+    std::vector<Tensor> outputs = compute(there);
+    for (Tensor& output : outputs) output = output.to(at::kCPU);
+    return outputs;
+  };
+  return module;
+}
+
 }  // namespace detail
 
 }  // namespace skep::inline v0::moe

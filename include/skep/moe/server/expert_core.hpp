@@ -33,10 +33,10 @@ namespace skep::inline v0::moe {
 /// *Threads:* any; one computes at a time, and `state` and `load_state` come between two batches.
 class ExpertCore {
  public:
-  /// Throws errc::invalid_argument when the options do not fit.
+  /// Throws errc::invalid_argument when the options do not fit, or ask for a device that is not there.
   ExpertCore(std::string uid, ComputedModule module, const BackendOptions& options)
       : uid_(std::move(uid)),
-        module_(std::move(module)),
+        module_(detail::on_device(uid_, std::move(module), options.device)),
         inputs_(module_.schema.inputs()),
         outputs_(module_.schema.flat_outputs()),
         max_batch_size_(static_cast<std::int64_t>(options.max_batch_size)),

@@ -36,6 +36,7 @@ struct ExpertGroup {
   std::size_t num_experts = 0;                ///< or so many: those that have checkpoints, then free uids
   std::string expert_pattern = {};            ///< drawn from it ("ffn.[0:4].[0:4]"); empty: "expert.0", "expert.1", ...
   ExpertOptions expert = {};
+  std::optional<at::Device> device = {};  ///< where they live; empty: the server's
   /// Instead of a class, such as a TorchScript file:
   ///
   ///     .make = [](const auto& uid, const auto& options) {
@@ -55,10 +56,13 @@ struct ServerOptions {
   std::size_t max_batch_size = 4096;
   Duration batch_timeout = 100ms;               ///< how long fewer samples than the minimum wait for company
   Compression compression = Compression::none;  ///< of inputs, outputs and gradients
-  int threads = 0;                              ///< LibTorch threads in one operation; 0 leaves LibTorch's choice
-  Duration update_period = 30s;                 ///< between two declarations of the experts
-  std::optional<Duration> expiration = {};      ///< life of a declaration; max(2 x update_period, 3 s) when not given
-  Duration leave_timeout = 5s;                  ///< for requests in hand and the withdrawal when it shuts down
+  GradientReduction gradient_reduction = GradientReduction::sum;
+  std::size_t max_task_size = 0;            ///< samples of one request; 0: 16 x max_batch_size
+  at::Device device = at::kCPU;             ///< where experts live and compute
+  int threads = 0;                          ///< LibTorch threads in one operation; 0 leaves LibTorch's choice
+  Duration update_period = 30s;             ///< between two declarations of the experts
+  std::optional<Duration> expiration = {};  ///< life of a declaration; max(2 x update_period, 3 s) when not given
+  Duration leave_timeout = 5s;              ///< for requests in hand and the withdrawal when it shuts down
   ConnectionHandlerOptions handler = {};
   CheckpointOptions checkpoints = {};  ///< where experts are saved and restored from; no directory: neither
 
