@@ -59,6 +59,27 @@ TEST_CASE("what is over is not written and can be dropped") {
   CHECK(d == *read);
 }
 
+TEST_CASE("what is not wanted is dropped as if it had never been there, two dictionaries are joined item by item") {
+  Dictionary dictionary;
+  dictionary.store({1}, {{10}, {100}});
+  dictionary.store({2}, {{20}, {300}});
+  dictionary.keep_if([](BytesView, const dht::Item& item) { return item.expiration < WallTime{200}; });
+  CHECK(dictionary.items().size() == 1);
+  CHECK(dictionary.latest() == WallTime{100});
+
+  Dictionary other;
+  other.store({1}, {{11}, {50}});   // older
+  other.store({3}, {{30}, {150}});  // new
+  dictionary.merge(other);
+  CHECK(dictionary.find(Bytes{1})->value == Bytes{10});
+  CHECK(dictionary.find(Bytes{3})->value == Bytes{30});
+  CHECK(dictionary.latest() == WallTime{150});
+  other.store({1}, {{12}, {200}});
+  dictionary.merge(other);
+  CHECK(dictionary.find(Bytes{1})->value == Bytes{12});
+  CHECK(dictionary.latest() == WallTime{200});
+}
+
 TEST_CASE("one subkey has one name, however it was written") {
   CHECK(*dht::canonical_subkey(Bytes{0xcd, 0x00, 0x07}) == Bytes{0x07});
   CHECK_FALSE(dht::canonical_subkey(Bytes{0xc1}));

@@ -21,6 +21,7 @@ namespace detail {
 
 inline constexpr std::string_view base58_digits = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 inline constexpr std::uint8_t no_digit = 0xff;
+inline constexpr std::uint64_t five_digits = 58ULL * 58 * 58 * 58 * 58;  // one limb holds five digits
 
 [[nodiscard]] constexpr std::array<std::uint8_t, 256> values_of(std::string_view digits) noexcept {
   std::array<std::uint8_t, 256> values{};
@@ -46,12 +47,11 @@ inline void multiply_add(std::vector<std::uint32_t>& limbs, std::uint64_t base, 
 
 /// The bytes as one big-endian number in base 58, a '1' for each leading zero byte.
 [[nodiscard]] inline std::string base58_encode(BytesView bytes) {
-  constexpr std::uint64_t five_digits = 58ULL * 58 * 58 * 58 * 58;  // one limb holds five digits
   std::size_t zeros = 0;
   while (zeros < bytes.size() && bytes[zeros] == 0) ++zeros;
   std::vector<std::uint32_t> limbs;
   limbs.reserve(bytes.size() * 2 / 7 + 1);
-  for (const std::uint8_t byte : bytes.subspan(zeros)) detail::multiply_add(limbs, five_digits, 256, byte);
+  for (const std::uint8_t byte : bytes.subspan(zeros)) detail::multiply_add(limbs, detail::five_digits, 256, byte);
 
   std::string reversed;
   reversed.reserve(zeros + limbs.size() * 5);
@@ -72,10 +72,17 @@ inline void multiply_add(std::vector<std::uint32_t>& limbs, std::uint64_t base, 
   while (zeros < text.size() && text[zeros] == '1') ++zeros;
   std::vector<std::uint32_t> limbs;
   limbs.reserve(text.size() / 5 + 1);
-  for (const char c : text.substr(zeros)) {
-    const std::uint8_t value = values[static_cast<unsigned char>(c)];
+  std::uint64_t group = 0;  // up to five digits, which one pass over the limbs adds
+  std::uint64_t factor = 1;
+  for (std::size_t i = zeros; i < text.size(); ++i) {
+    const std::uint8_t value = values[static_cast<unsigned char>(text[i])];
     if (value == detail::no_digit) return errc::malformed;
-    detail::multiply_add(limbs, std::uint64_t{1} << 32, 58, value);
+    group = group * 58 + value;
+    factor *= 58;
+    if (factor < detail::five_digits && i + 1 < text.size()) continue;
+    detail::multiply_add(limbs, std::uint64_t{1} << 32, factor, group);
+    group = 0;
+    factor = 1;
   }
 
   Bytes reversed;

@@ -38,6 +38,7 @@ struct BytesLess {
 
 /// The smallest MessagePack form of a subkey, so that one subkey has one name. @return what `msgpack::decode` returns
 [[nodiscard]] inline Result<Bytes> canonical_subkey(BytesView subkey) {
+  if (subkey.size() == 1 && subkey[0] < 0x80) return to_bytes(subkey);  // a small number: has one form only
   const auto value = codec::msgpack::decode(subkey);
   if (!value) return value.error();
   return codec::msgpack::encode(*value);
@@ -58,6 +59,25 @@ class Dictionary {
   }
   void drop_expired(WallTime now) {
     std::erase_if(items_, [now](const auto& entry) { return entry.second.expiration <= now; });
+  }
+  /// Drops the items for which `wanted(subkey, item)` is false, as if they had never been there.
+  template <class Wanted>
+  void keep_if(Wanted wanted) {
+    latest_ = {};
+    std::erase_if(items_, [&](const auto& entry) {
+      if (!wanted(BytesView(entry.first), entry.second)) return true;
+      latest_ = std::max(latest_, entry.second.expiration);
+      return false;
+    });
+  }
+  /// Takes over the items of another one that live longer than what is here.
+  void merge(Dictionary other) {
+    items_.merge(other.items_);
+    for (auto& [subkey, item] : other.items_) {  // those that are here already
+      Item& mine = items_.find(subkey)->second;
+      if (mine.expiration < item.expiration) mine = std::move(item);
+    }
+    latest_ = std::max(latest_, other.latest_);
   }
 
   [[nodiscard]] const Items& items() const noexcept { return items_; }

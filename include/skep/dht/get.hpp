@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -20,6 +21,7 @@
 #include "skep/dht/record.hpp"
 #include "skep/dht/refresh.hpp"
 #include "skep/dht/searches.hpp"
+#include "skep/dht/validator.hpp"
 
 namespace skep::inline v0::dht::detail {
 
@@ -27,6 +29,7 @@ namespace skep::inline v0::dht::detail {
 template <class State>
 std::optional<Found> decode(State& self, const DHTID& key, const Record& record) {
   const auto read = [&](BytesView subkey, const Item& item) {
+    if constexpr (std::derived_from<decltype(self.validator), LeavesValues>) return msgpack::decode(item.value);
     return msgpack::decode(self.validator.strip({key, subkey, item.value, item.expiration}, item.value));
   };
   if (const Item* const item = record.value()) {

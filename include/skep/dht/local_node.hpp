@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -220,24 +221,23 @@ class LocalNode {
       if (now < item.expiration) record = Record(std::move(item));
       return true;
     }
-    const auto dictionary = Dictionary::decode(result.value);
+    auto dictionary = Dictionary::decode(result.value);
     if (!dictionary) return false;
-    Dictionary sound;
     bool all = true;
-    for (const auto& [subkey, item] : dictionary->items()) {
-      if (item.expiration <= now) continue;
-      if (!believable(key, subkey, item)) {
-        all = false;
-      } else {
-        sound.store(subkey, item);
-      }
-    }
-    if (!sound.empty()) record = Record(std::move(sound));
+    dictionary->keep_if([&](BytesView subkey, const Item& item) {
+      if (item.expiration <= now) return false;
+      const bool sound = believable(key, subkey, item);
+      all = all && sound;
+      return sound;
+    });
+    if (!dictionary->empty()) record = Record(*std::move(dictionary));
     return all;
   }
   bool believable(const DHTID& key, BytesView subkey, const Item& item) {
     const RecordView view{key, subkey, item.value, item.expiration};
-    return validator.validate(view) && msgpack::decode(validator.strip(view, item.value)).has_value();
+    if (!validator.validate(view)) return false;
+    if constexpr (std::derived_from<V, LeavesValues>) return msgpack::decode(item.value).has_value();
+    return msgpack::decode(validator.strip(view, item.value)).has_value();
   }
 
   void write_record(codec::MessageWriter& to, const DHTID& key, WallTime now) {

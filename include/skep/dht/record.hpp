@@ -31,7 +31,7 @@ class Record {
   /// record that expires later stays.
   void merge(Record other) {
     if (dictionary() && other.dictionary()) {
-      for (const auto& [subkey, item] : other.dictionary()->items()) dictionary()->store(subkey, item);
+      dictionary()->merge(std::move(*other.dictionary()));
     } else if (expiration() < other.expiration()) {
       *this = std::move(other);
     }
