@@ -66,6 +66,7 @@ class BeamSearch {
     }
     const std::size_t initial_level = grid.bare_name() ? 1 : 0;
     last_level_ = query_.initial_beam_only || grid.flat() ? initial_level : grid.dimensions() - 1;
+    grid_has_examples_ = last_level_ > initial_level;
     for (Row& row : rows_) {
       row.begun = !grid.bare_name();
       if (row.begun) row.beam.push_back({0, tree_.root()});
@@ -338,10 +339,19 @@ class BeamSearch {
 
   /// The place of an expert in the answer.
   std::uint32_t chosen_index(const Candidate& best) {
-    const auto [place, fresh] =
-        by_uid_.try_emplace(expert(best).uid, static_cast<std::uint32_t>(choice_.experts.size()));
-    if (fresh) choice_.experts.push_back(expert(best));
-    return place->second;
+    const auto next = static_cast<std::uint32_t>(choice_.experts.size());
+    std::uint32_t* place = nullptr;
+    if (grid_has_examples_) {  // an expert may have been met at several prefixes
+      place = &by_uid_.try_emplace(expert(best).uid, next).first->second;
+    } else {
+      if (by_node_.size() <= best.node) by_node_.resize(best.node + 1);
+      auto& places = by_node_[best.node];
+      if (places.empty()) places.assign(tree_[best.node].successors->size(), BeamTree::none);
+      if (places[best.at] == BeamTree::none) places[best.at] = next;
+      place = &places[best.at];
+    }
+    if (*place == next) choice_.experts.push_back(expert(best));
+    return *place;
   }
 
   BeamQuery query_;
@@ -352,7 +362,9 @@ class BeamSearch {
   std::vector<Row> rows_;
   std::vector<Coordinate> order_;                               ///< scratch
   std::vector<Candidate> top_;                                  ///< scratch
+  bool grid_has_examples_ = false;                              ///< dimensions lie between the first and the last
   std::unordered_map<std::string_view, std::uint32_t> by_uid_;  ///< the text belongs to a node's successors
+  std::vector<std::vector<std::uint32_t>> by_node_;             ///< the same in a grid without examples
   ExpertChoice choice_;
 };
 

@@ -64,6 +64,7 @@ class BeamTree {
   /// @param known  prefixes that need not be asked for, as far as they are fresh at `now`
   BeamTree(ExpertGrid grid, std::shared_ptr<const PrefixTable> known, SteadyTime now)
       : grid_(std::move(grid)), known_(std::move(known)), now_(now) {
+    nodes_.reserve(64);  // most searches meet no more
     if (grid_.bare_name()) {
       first_.assign(static_cast<std::size_t>(grid_.size[0]), none);
     } else {
