@@ -121,10 +121,10 @@ class BeamSearch {
                         [&](Coordinate a, Coordinate b) { return scores[a] > scores[b]; });
       order.resize(looked_at);
     }
-    for (std::size_t rank = 0; rank < query_.beam_size + count; ++rank) {
+    for (std::size_t place = 0; place < query_.beam_size + count; ++place) {
       for (const auto& order : ranked) {
         if (tree_.missing().size() == count) return tree_.missing();
-        if (rank < order.size()) tree_.ask(tree_.first(order[rank]));
+        if (place < order.size()) tree_.ask(tree_.first(order[place]));
       }
     }
     return tree_.missing();
@@ -194,22 +194,20 @@ class BeamSearch {
   bool first_dimension(std::size_t r) {
     Row& row = rows_[r];
     const Score* scores = scores_of(r, 0);
-    // a heap gives the best index at the end of each pop; most rows need only a few
-    const auto worse = [&](Coordinate a, Coordinate b) {
-      if (scores[a] != scores[b]) return scores[a] < scores[b];
-      return a != b && std::to_string(b) < std::to_string(a);
+    const auto better = [&](Coordinate a, Coordinate b) {
+      if (scores[a] != scores[b]) return scores[a] > scores[b];
+      return a != b && std::to_string(a) < std::to_string(b);
     };
-    order_.resize(static_cast<std::size_t>(tree_.grid().size[0]));
-    std::iota(order_.begin(), order_.end(), 0);
-    std::make_heap(order_.begin(), order_.end(), worse);
+    const auto size = static_cast<std::size_t>(tree_.grid().size[0]);
 
     row.beam.clear();
     std::size_t waiting = 0;
-    for (auto end = order_.end(); end != order_.begin(); --end) {
+    std::size_t ranked = 0;
+    for (std::size_t next = 0; next < size; ++next) {
       const bool enough = row.beam.size() + waiting >= query_.beam_size;
       if (enough && (waiting == 0 || waiting >= query_.num_workers)) break;
-      std::pop_heap(order_.begin(), end, worse);
-      const Coordinate coordinate = *std::prev(end);
+      if (next == ranked) ranked = rank(size, ranked, better);
+      const Coordinate coordinate = order_[next];
       const BeamTree::Index node = tree_.first(coordinate);
       row.partial |= tree_[node].guessed;
       if (!tree_[node].resolved) {
@@ -247,20 +245,28 @@ class BeamSearch {
     return true;
   }
 
-  /// Puts the best columns of the last dimension in front of `order_`, in order; more of them with each call.
+  /// Puts the best of `size` coordinates in front of `order_`, in order: at first as many as the beam is wide, then
+  /// all.
   /// @return how many are in order
-  std::size_t rank_columns(const Score* scores, std::size_t ranked) {
-    const auto better = [&](Coordinate a, Coordinate b) { return scores[a] > scores[b]; };
-    if (ranked == 0) {
-      order_.resize(static_cast<std::size_t>(tree_.grid().size.back()));
+  template <class Better>
+  std::size_t rank(std::size_t size, std::size_t ranked, Better better) {
+    constexpr std::size_t few = 64;
+    const std::size_t count = query_.beam_size;
+    order_.clear();
+    if (ranked > 0 || count > few || count >= size) {
+      order_.resize(size);
       std::iota(order_.begin(), order_.end(), 0);
+      std::sort(order_.begin(), order_.end(), better);
+      return size;
     }
-    const std::size_t next = std::min(order_.size(), std::max(2 * ranked, query_.beam_size));
-    const auto from = order_.begin() + static_cast<std::ptrdiff_t>(ranked);
-    const auto to = order_.begin() + static_cast<std::ptrdiff_t>(next);
-    if (to != order_.end()) std::nth_element(from, to, order_.end(), better);
-    std::sort(from, to, better);
-    return next;
+    for (Coordinate coordinate = 0; static_cast<std::size_t>(coordinate) < size; ++coordinate) {
+      if (order_.size() == count) {
+        if (!better(coordinate, order_.back())) continue;
+        order_.pop_back();
+      }
+      order_.insert(std::upper_bound(order_.begin(), order_.end(), coordinate, better), coordinate);
+    }
+    return count;
   }
 
   /// Chooses the best experts under the beam, and examples from shorter prefixes where they are better.
@@ -269,15 +275,18 @@ class BeamSearch {
     const auto uid = [this](const Candidate& c) -> std::string_view { return expert(c).uid; };
     top_.clear();
     const Score* scores = tree_.grid().flat() ? nullptr : scores_of(r, last_level_);
+    const auto better = [scores](Coordinate a, Coordinate b) {
+      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+    };
+    const auto columns = static_cast<std::size_t>(tree_.grid().size.back());
     std::size_t ranked = 0;  // columns in `order_`, best first
     for (const Scored& followed : row.beam) {
       const Node& node = tree_[followed.item];
       if (scores && !tree_.grid().delay && node.all_usable() && node.successors->dense()) {
         // best column first, until no further one can be among the best
-        const std::size_t columns = static_cast<std::size_t>(tree_.grid().size.back());
-        for (std::size_t rank = 0; rank < columns; ++rank) {
-          if (rank == ranked) ranked = rank_columns(scores, ranked);
-          const auto at = static_cast<std::uint32_t>(order_[rank]);
+        for (std::size_t next = 0; next < columns; ++next) {
+          if (next == ranked) ranked = rank(columns, ranked, better);
+          const auto at = static_cast<std::uint32_t>(order_[next]);
           const Score score = followed.score + scores[at];
           if (top_.size() == query_.beam_size && score < top_.back().score) break;
           if (at < node.usable()) keep({score, followed.item, at}, uid);

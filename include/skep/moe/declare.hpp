@@ -56,15 +56,24 @@ namespace detail {
 [[nodiscard]] inline codec::msgpack::Value endpoint_value(const ExpertInfo& expert) {
   return codec::msgpack::Tuple{{expert.uid, expert.peer_id.to_string()}};
 }
+/// A peer id and the text that it was read from.
+struct PeerText {
+  std::string text;
+  p2p::PeerId id;
+};
 /// Reads it back. @return nullopt for anything else than a tuple of a valid uid and a peer id in base58
-[[nodiscard]] inline std::optional<ExpertInfo> endpoint_of_value(const codec::msgpack::Value& value) {
+/// @param last  the peer of the entry before: experts of one server stand together, and its id is read once
+[[nodiscard]] inline std::optional<ExpertInfo> endpoint_of_value(const codec::msgpack::Value& value,
+                                                                 PeerText* last = nullptr) {
   const auto* tuple = value.get_if<codec::msgpack::Tuple>();
   if (!tuple || tuple->items.size() != 2) return std::nullopt;
   const auto* uid = tuple->items[0].get_if<std::string>();
   const auto* peer = tuple->items[1].get_if<std::string>();
   if (!uid || !peer || !is_valid_uid(*uid)) return std::nullopt;
+  if (last && last->text == *peer) return ExpertInfo{*uid, last->id};
   auto id = p2p::PeerId::from_text(*peer);
   if (!id) return std::nullopt;
+  if (last) *last = {*peer, *id};
   return ExpertInfo{*uid, *std::move(id)};
 }
 

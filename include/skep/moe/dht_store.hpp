@@ -137,10 +137,11 @@ class DhtStore {
 
   static std::map<Coordinate, UidEndpoint> entries_of(const dht::Found& dictionary) {
     std::map<Coordinate, UidEndpoint> entries;
+    detail::PeerText last;
     for (const auto& item : dictionary.items) {
       const auto* coordinate = item.subkey.template get_if<std::int64_t>();
       if (!coordinate || *coordinate < flat_expert || *coordinate > std::numeric_limits<Coordinate>::max()) continue;
-      if (auto endpoint = detail::endpoint_of_value(item.value)) {
+      if (auto endpoint = detail::endpoint_of_value(item.value, &last)) {
         entries.emplace(static_cast<Coordinate>(*coordinate), *std::move(endpoint));
       }
     }

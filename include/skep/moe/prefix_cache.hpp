@@ -23,12 +23,17 @@ namespace skep::inline v0::moe {
 /// the rules, that does not lie under prefix and coordinate, or that nobody serves.
 class Successors {
  public:
-  Successors(std::string_view prefix, const std::map<Coordinate, UidEndpoint>& found) {
+  Successors(std::string_view prefix, std::map<Coordinate, UidEndpoint> found) {
     const auto above = coordinates_of(prefix);
     if (!above) return;
-    for (const auto& [coordinate, endpoint] : found) {
-      if (endpoint.peer_id.empty() || !is_valid_uid(endpoint.uid)) continue;
+    coordinates_.reserve(found.size());
+    rest_.reserve(found.size());
+    rest_end_.reserve(found.size());
+    experts_.reserve(found.size());
+    for (auto& [coordinate, endpoint] : found) {
+      if (endpoint.peer_id.empty() || endpoint.uid.ends_with(uid_delimiter)) continue;
       const auto below = coordinates_of(endpoint.uid);
+      if (!below || below->empty()) continue;
       if (coordinate == flat_expert) {
         if (prefix.substr(0, prefix.size() - 1) != endpoint.uid) continue;
       } else if (!endpoint.uid.starts_with(prefix) || (*below)[above->size()] != coordinate) {
@@ -37,7 +42,7 @@ class Successors {
       coordinates_.push_back(coordinate);
       rest_.insert(rest_.end(), below->begin() + static_cast<std::ptrdiff_t>(above->size()), below->end());
       rest_end_.push_back(rest_.size());
-      experts_.push_back(endpoint);
+      experts_.push_back(std::move(endpoint));
       ends_here_ = ends_here_ && rest_end_.back() == rest_end_.size();
     }
   }

@@ -53,9 +53,9 @@ class PrefixLookup {
 
   /// Reads prefixes from the store, all in one get_many.
   static awaitable<FoundSuccessors> look_up(Pointer self, std::vector<std::string> prefixes) {
-    const PrefixRecords records = co_await self->store_.get_many(prefixes);
-    FoundSuccessors found = parse(prefixes, records);
+    PrefixRecords records = co_await self->store_.get_many(prefixes);
     self->mark(prefixes, records);
+    FoundSuccessors found = parse(prefixes, std::move(records));
     self->remember(std::move(prefixes), found);
     co_return found;
   }
@@ -152,14 +152,14 @@ class PrefixLookup {
     co_await look_up(self, std::move(prefixes));
   }
 
-  static FoundSuccessors parse(const std::vector<std::string>& prefixes, const PrefixRecords& records) {
+  static FoundSuccessors parse(const std::vector<std::string>& prefixes, PrefixRecords records) {
     if (records.size() != prefixes.size()) {
       throw Error(errc::malformed, "a key-value store answered " + std::to_string(records.size()) + " of " +
                                        std::to_string(prefixes.size()) + " keys; get_many returns one entry per key");
     }
     FoundSuccessors found;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
-      auto successors = records[i] ? std::make_shared<const Successors>(prefixes[i], *records[i]) : nullptr;
+      auto successors = records[i] ? std::make_shared<const Successors>(prefixes[i], *std::move(records[i])) : nullptr;
       if (successors && successors->size() == 0) successors = nullptr;
       found.push_back(std::move(successors));
     }
@@ -170,7 +170,7 @@ class PrefixLookup {
     if constexpr (MarkingStore<Store>) {
       if (options_.mark_missing <= 0s) return;
       std::vector<std::string> missing;
-      for (std::size_t i = 0; i < prefixes.size(); ++i) {
+      for (std::size_t i = 0; i < std::min(prefixes.size(), records.size()); ++i) {
         if (!records[i]) missing.push_back(prefixes[i]);
       }
       if (!missing.empty()) store_.mark_missing(std::move(missing), options_.mark_missing);
