@@ -245,13 +245,13 @@ class BeamSearch {
     return true;
   }
 
-  /// Puts the best of `size` coordinates in front of `order_`, in order: at first as many as the beam is wide, then
-  /// all.
+  /// Puts the best of `size` coordinates in front of `order_`, in order: at first one more than the beam is wide,
+  /// which mostly shows that no further one matters, then all.
   /// @return how many are in order
   template <class Better>
   std::size_t rank(std::size_t size, std::size_t ranked, Better better) {
     constexpr std::size_t few = 64;
-    const std::size_t count = query_.beam_size;
+    const std::size_t count = query_.beam_size + 1;
     order_.clear();
     if (ranked > 0 || count > few || count >= size) {
       order_.resize(size);
