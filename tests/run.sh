@@ -45,11 +45,13 @@ jobs=${SKEP_JOBS:-$(nproc)}
 if ((jobs > memory_gb)); then jobs=$((memory_gb > 0 ? memory_gb : 1)); fi
 export CTEST_PARALLEL_LEVEL=$jobs
 
-# select_tests INDEX [FILTER]: the tests of a build folder that the names ask for and the filter lets through.
+# select_tests INDEX [FILTER [BUT [STILL]]]: the tests of a build folder that the names ask for and the filter lets
+# through, without those that match BUT, unless they match STILL.
 select_tests() {
-  awk -v filter="${2:-.}" -v names="${names[*]}" '
+  awk -v filter="${2:-.}" -v but="${3:-^$}" -v still="${4:-^$}" -v names="${names[*]}" '
     BEGIN { n = split(names, wanted, " ") }
-    $1 !~ filter { next }
+    $1 !~ filter && $1 !~ still { next }
+    $1 ~ but && $1 !~ still { next }
     {
       hit = n == 0
       for (i = 1; i <= n; i++) {
@@ -66,11 +68,11 @@ select_tests() {
 # ctest without the lines that say nothing: a line per test, the output of those that failed, the summary.
 terse() { grep -vE '^ *Start |^Internal ctest|^$|^Could not find executable|^Looked in|^/?[^ ]+_test$|^Unable to find'; }
 
-# build_and_test FOLDER FILTER: builds the selected tests of a configured folder (all targets when nothing is
+# build_and_test FOLDER FILTER [BUT [STILL]]: builds the selected tests of a configured folder (all targets when nothing is
 # selected by name) and runs them. What does not compile counts as failed, and the rest is run all the same.
 build_and_test() {
   local folder=$1 filter=$2 selected targets=()
-  mapfile -t selected < <(select_tests "$folder/tests/index.txt" "$filter")
+  mapfile -t selected < <(select_tests "$folder/tests/index.txt" "${@:2}")
   if [[ ${#selected[@]} == 0 ]]; then
     echo "no test, header or label is called \"${names[*]}\"; the labels are" \
       "$(awk '{ for (i = 2; i < NF; i++) print $i }' "$folder/tests/index.txt" | sort -u | tr '\n' ' ')"
@@ -96,13 +98,15 @@ step_tests() {
 step_asan() {
   skep_configure asan -DSKEP_LIVE_TESTS=ON
   build_and_test "$SKEP_BUILD_DIR" \
-    '^(core|codec|crypto|async|kademlia|p2p|dht|sim|fuzz)_|^integration_(p2pd|dht_live)_|^moe_(batch.*|beam.*|declare|dht_store|dispatch_plan|penalties|prefix_cache|task_pool|uid|client_dispatch|tensor_tensor_sink|tensor_serialize|server_connection_handler|client_remote_expert)_test$'
+    '^(core|codec|crypto|async|kademlia|p2p|dht|sim|fuzz)_|^cli_http|^integration_(p2pd|dht_live)_|^moe_[a-z_]*_test$' \
+    '^moe_(tensor|server|client)_' \
+    '^moe_(client_dispatch|tensor_codec|tensor_unpickle|tensor_tensor_sink|tensor_serialize|server_connection_handler|server_trainer|client_remote_expert)_test$'
 }
 # What has threads, and one program of each floor that runs on them.
 step_tsan() {
   skep_configure tsan -DSKEP_LIVE_TESTS=OFF
   build_and_test "$SKEP_BUILD_DIR" \
-    '^async_|^(p2p_host|dht_node|dht_dht|sim_network|moe_task_pool|moe_batch_queue|moe_batch_scheduler|moe_server_runtime|moe_server_module_backend)_test$'
+    '^async_|^(p2p_host|dht_node|dht_dht|dht_future|cli_http_server|moe_task_pool|moe_pool_[a-z]*|moe_batch_scheduler|moe_server_runtime|moe_server_module_backend|moe_server_expert_core)_test$'
 }
 step_headers() {
   skep_configure headers
