@@ -192,13 +192,14 @@ std::optional<double> measure_hivemind() {
   const std::string script = R"(
 import hivemind, time
 from hivemind.moe.server.dht_handler import declare_experts
+from hivemind.utils.timed_storage import get_dht_time
 first = hivemind.DHT(start=True, host_maddrs=["/ip4/127.0.0.1/tcp/0"])
 peers = [str(address) for address in first.get_visible_maddrs()]
 others = [hivemind.DHT(start=True, host_maddrs=["/ip4/127.0.0.1/tcp/0"], initial_peers=peers) for _ in range()" +
                              std::to_string(swarm_size - 1) + R"()]
 uids = [f"ffn.{i}.{j}" for i in range(32) for j in range(32)]
 start = time.perf_counter()
-declare_experts(others[9], uids, hivemind.get_dht_time() + 3600)
+declare_experts(others[9], uids, get_dht_time() + 3600)
 print((time.perf_counter() - start) * 1e6, flush=True)
 for dht in [first, *others]:
     dht.shutdown()
@@ -218,13 +219,12 @@ std::string rate_text(double microseconds) {
   return text;
 }
 
-void measure_declare(Table& table, Swarm& swarm, int rounds, bool quick) {
+void measure_declare(Table& table, Swarm& swarm, int rounds, std::optional<double> peer) {
   Series series;
   for (int round = 0; round < rounds; ++round) {
     series.begin_round();
     swarm.run(time_declare(swarm.nodes[9], uids_of("new" + std::to_string(round) + ".", 0, 32, 32), series));
   }
-  const auto peer = quick ? std::nullopt : measure_hivemind();  // takes a minute
   table.print({.name = peer ? "declare 1024 experts" : "declare 1024, against 20 s",
                .skep = time_text(series.p50()),
                .peer = peer ? time_text(*peer) : "-",
@@ -233,10 +233,10 @@ void measure_declare(Table& table, Swarm& swarm, int rounds, bool quick) {
                .goal = 200});
 }
 
-void measure(Table& table, bool quick) {
+void measure(Table& table, bool quick, std::optional<double> peer) {
   Swarm swarm;
   const int rounds = quick ? 3 : 7;
-  measure_declare(table, swarm, rounds, quick);
+  measure_declare(table, swarm, rounds, peer);
   for (int i = 0; i < static_cast<int>(swarm_size); ++i) {
     Node& node = swarm.nodes[static_cast<std::size_t>(i)];
     swarm.run(declare_prefixes(node, uids_of("small.", i, 1, 32)));
@@ -285,9 +285,11 @@ void measure(Table& table, bool quick) {
 int main(int argc, char** argv) {
   try {
     const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
+    // it may use all cores, and takes a minute
+    const auto peer = quick ? std::nullopt : measure_hivemind();
     pin_to(allowed_cores().front());
     Table table;
-    measure(table, quick);
+    measure(table, quick, peer);
     return 0;
   } catch (const std::exception& failure) {
     std::fprintf(stderr, "beam_bench: %s\n", failure.what());
