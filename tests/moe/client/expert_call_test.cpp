@@ -90,7 +90,7 @@ TEST_CASE("B2.5 inputs above 2 MiB and answers that may be above 4 MiB travel as
 TEST_CASE("an answer that is not what was asked for is a failure with a sentence") {
   const ExpertContract shape = contract({4}, {3});
   const auto judge = [&](const std::vector<Tensor>& answer, bool finite = false) {
-    auto prepared = moe::prepare_forward(expert, shape, std::vector<Tensor>{torch::zeros({2, 4})}, finite);
+    auto prepared = moe::prepare_forward(expert, shape, std::vector<Tensor>{torch::zeros({2, 4})}, {.finite = finite});
     feed(*prepared.call.sink, moe::tensor_message({}, answer).flatten());
     return prepared.call.accept().value_or("");
   };
@@ -102,6 +102,19 @@ TEST_CASE("an answer that is not what was asked for is a failure with a sentence
   const Tensor nan = torch::full({2, 3}, std::numeric_limits<float>::quiet_NaN());
   CHECK(judge({nan}).empty());
   CHECK(judge({nan}, true) == "expert ffn.0 answered with nan/inf values");
+}
+
+TEST_CASE("a request says for how long its answer is worth computing, where that is limited") {
+  const auto metadata_of = [](Duration patience) {
+    auto prepared = moe::prepare_forward(expert, contract({4}, {4}), std::vector<Tensor>{torch::zeros({2, 4})},
+                                         {.patience = patience});
+    moe::TensorSink received;
+    feed(received, std::move(prepared.call.messages.front()).flatten());
+    CHECK(received.uid() == expert.uid);
+    return moe::RequestMetadata::decode(received.metadata()).timeout;
+  };
+  CHECK(metadata_of(1500ms) == std::optional<Duration>(1500ms));
+  CHECK_FALSE(metadata_of(unlimited));
 }
 
 TEST_CASE("an answer larger than it may be is refused before it is kept") {

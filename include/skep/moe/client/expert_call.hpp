@@ -14,8 +14,12 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/codec/moe_messages.hpp"
+#include "skep/codec/protobuf.hpp"
+#include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/time.hpp"
 #include "skep/moe/client/dispatch.hpp"
+#include "skep/moe/request_metadata.hpp"
 #include "skep/moe/tensor/request_check.hpp"
 #include "skep/moe/tensor/schema.hpp"
 #include "skep/moe/tensor/serialize.hpp"
@@ -137,15 +141,32 @@ struct PreparedCall {
   std::shared_ptr<ExpertAnswer> answer;
 };
 
+/// What the caller demands.
+struct CallTerms {
+  Duration patience = unlimited;  ///< how long the answer is waited for; a server need not compute it later
+  bool finite = false;            ///< whether NaN and infinity in the answer make it a failure
+};
+
 namespace detail {
 
 /// What a unary message has besides its tensors' bytes, with room to spare.
 inline constexpr std::size_t unary_overhead = 64 * 1024;
 
+/// Tells the server for how long the answer is worth computing (see RequestMetadata); Hivemind's do not look at it.
+inline void append_patience(p2p::Payload& message, Duration patience) {
+  if (patience == unlimited) return;
+  const Bytes metadata = RequestMetadata{.timeout = patience}.encode();
+  Bytes field;
+  codec::append_field_head(field, 3, metadata.size());
+  append(field, metadata);
+  message.append(p2p::Payload(std::move(field)));
+}
+
 [[nodiscard]] inline PreparedCall prepare_call(const ExpertInfo& expert, std::string method,
                                                std::span<const Tensor> tensors,
                                                std::span<const Compression> compressions,
-                                               const std::vector<BatchTensorDescriptor>& expected, bool finite) {
+                                               const std::vector<BatchTensorDescriptor>& expected,
+                                               const CallTerms& terms) {
   const std::int64_t batch = tensors.front().size(0);
   std::size_t answer_bytes = 0;
   for (const auto& d : expected) {
@@ -156,7 +177,7 @@ inline constexpr std::size_t unary_overhead = 64 * 1024;
   const bool streaming = raw_size(tensors) > max_unary_tensors || answer_bytes + unary_overhead > p2p::max_unary_size;
 
   PreparedCall prepared;
-  prepared.answer = std::make_shared<ExpertAnswer>(expected, batch, finite);
+  prepared.answer = std::make_shared<ExpertAnswer>(expected, batch, terms.finite);
   ExpertCall& call = prepared.call;
   call.expert = expert;
   call.method = std::move(method);
@@ -167,6 +188,7 @@ inline constexpr std::size_t unary_overhead = 64 * 1024;
   } else {
     call.messages.push_back(tensor_message(expert.uid, tensors, compressions));
   }
+  append_patience(call.messages.front(), terms.patience);
   call.sink = std::shared_ptr<p2p::AnyBodySink>(prepared.answer, &prepared.answer->sink());
   call.accept = [answer = prepared.answer, who = "expert " + expert.uid] { return answer->accept(who); };
   return prepared;
@@ -177,20 +199,20 @@ inline constexpr std::size_t unary_overhead = 64 * 1024;
 /// A forward call. Inputs fit the contract, are on the CPU and not part of a graph; their values must not change until
 /// the call has ended. Large ones, and such as are expected to be answered by large ones, are streamed.
 [[nodiscard]] inline PreparedCall prepare_forward(const ExpertInfo& expert, const ExpertContract& contract,
-                                                  std::span<const Tensor> inputs, bool finite = false) {
+                                                  std::span<const Tensor> inputs, const CallTerms& terms = {}) {
   return detail::prepare_call(expert, "ConnectionHandler.rpc_forward", inputs,
-                              std::span(contract.compressions).first(inputs.size()), contract.outputs, finite);
+                              std::span(contract.compressions).first(inputs.size()), contract.outputs, terms);
 }
 
 /// A backward call: the inputs of the forward call, then the gradients of its outputs; answered with the gradients of
 /// the inputs. The expert takes an optimizer step by it.
 [[nodiscard]] inline PreparedCall prepare_backward(const ExpertInfo& expert, const ExpertContract& contract,
                                                    std::span<const Tensor> inputs, std::span<const Tensor> gradients,
-                                                   bool finite = false) {
+                                                   const CallTerms& terms = {}) {
   std::vector<Tensor> tensors(inputs.begin(), inputs.end());
   tensors.insert(tensors.end(), gradients.begin(), gradients.end());
   return detail::prepare_call(expert, "ConnectionHandler.rpc_backward", tensors, contract.compressions, contract.inputs,
-                              finite);
+                              terms);
 }
 
 }  // namespace skep::inline v0::moe

@@ -80,7 +80,8 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
       throw Error(errc::invalid_argument, "expert " + self->expert_.uid + " refused the request: " + *sentence);
     }
     if (self->options_.detect_anomalies) detail::require_finite(inputs, "inputs");
-    const PreparedCall prepared = prepare_forward(self->expert_, *contract, inputs, self->options_.detect_anomalies);
+    const PreparedCall prepared = prepare_forward(self->expert_, *contract, inputs,
+                                                  {self->options_.forward_timeout, self->options_.detect_anomalies});
     co_await send(self, prepared, self->options_.forward_timeout);
     co_return std::move(prepared.answer->tensors());
   }
@@ -88,8 +89,8 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
   static awaitable<std::vector<Tensor>> backward(Self self, std::vector<Tensor> inputs, std::vector<Tensor> gradients) {
     const auto contract = co_await ExpertClient::contract(self);
     if (self->options_.detect_anomalies) detail::require_finite(gradients, "gradients");
-    const PreparedCall prepared =
-        prepare_backward(self->expert_, *contract, inputs, gradients, self->options_.detect_anomalies);
+    const PreparedCall prepared = prepare_backward(self->expert_, *contract, inputs, gradients,
+                                                   {self->options_.backward_timeout, self->options_.detect_anomalies});
     co_await send(self, prepared, self->options_.backward_timeout);
     co_return std::move(prepared.answer->tensors());
   }

@@ -84,9 +84,9 @@ class MixtureClient {
                                  .k_min = options_.k_min};
     Exchange exchange(pass.plan.calls());
     for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
-      exchange.add(
-          pass, i,
-          prepare_forward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i), options_.detect_anomalies));
+      exchange.add(pass, i,
+                   prepare_forward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i),
+                                   {options_.forward_timeout, options_.detect_anomalies}));
     }
     run(pass, exchange, limits);
 
@@ -111,7 +111,7 @@ class MixtureClient {
       if (!pass.alive[i]) continue;
       exchange.add(pass, i,
                    prepare_backward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i),
-                                    pass.slices(gradients, i), options_.detect_anomalies));
+                                    pass.slices(gradients, i), {options_.backward_timeout, options_.detect_anomalies}));
     }
     run(pass, exchange, limits);
 
