@@ -35,7 +35,8 @@ TEST_CASE("one pass by hand: choose, plan, call forward and backward, and what t
   const auto outputs = client.forward(pass);
   REQUIRE(outputs.size() == 1);
   CHECK(at::equal(outputs[0], pass.inputs[0]));
-  const auto gradients = client.backward(pass, {at::ones({3, 4})});
+  const auto [gradients, answered] = client.backward(pass, {at::ones({3, 4})});
+  CHECK(answered == std::vector<bool>{true, true});
   REQUIRE(gradients.size() == 1);
   CHECK(at::equal(gradients[0], at::ones({3, 4})));
 
