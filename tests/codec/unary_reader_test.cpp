@@ -18,7 +18,7 @@ using skep_test::vector_bytes;
 
 namespace {
 
-struct Outcome {
+struct Reading {
   std::error_code error;
   bool done = false;
   UnaryKind kind{};
@@ -27,13 +27,13 @@ struct Outcome {
   Bytes body;
   std::size_t used = 0;
 
-  friend bool operator==(const Outcome&, const Outcome&) = default;
+  friend bool operator==(const Reading&, const Reading&) = default;
 };
 
 /// Drives a reader over bytes that arrive in pieces of at most `piece` bytes.
-Outcome drive(BytesView bytes, std::size_t piece) {
+Reading drive(BytesView bytes, std::size_t piece) {
   UnaryReader reader;
-  Outcome out;
+  Reading out;
   while (!reader.done()) {
     if (reader.at_body()) {
       const std::size_t n = std::min({reader.body_left(), piece, bytes.size()});
@@ -78,7 +78,7 @@ TEST_CASE("live messages, in pieces of every size") {
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
       CAPTURE(name);
       CAPTURE(piece);
-      const Outcome out = drive(bytes, piece);
+      const Reading out = drive(bytes, piece);
       CHECK_FALSE(out.error);
       CHECK(out.done);
       CHECK(out.kind == kind);
@@ -107,7 +107,7 @@ TEST_CASE("unknown fields and any order of the others") {
     const Bytes bytes = framed(unhex(hex));
     for (const std::size_t piece : {std::size_t{1}, std::size_t{3}, bytes.size()}) {
       CAPTURE(hex);
-      const Outcome out = drive(bytes, piece);
+      const Reading out = drive(bytes, piece);
       CHECK_FALSE(out.error);
       CHECK(out.done);
       CHECK(out.proto == "S.m");
@@ -132,7 +132,7 @@ TEST_CASE("the length prefix is bounded before anything else is read") {
 TEST_CASE("a handler's name is bounded") {
   for (const std::size_t size : {UnaryReader::max_proto, UnaryReader::max_proto + 1}) {
     const UnaryRequest request{{}, {}, std::string(size, 'x'), {}};
-    const Outcome out = drive(framed(request.encode()), 100);
+    const Reading out = drive(framed(request.encode()), 100);
     CHECK(out.done == (size == UnaryReader::max_proto));
     CHECK((out.error == errc::limit_exceeded) == (size > UnaryReader::max_proto));
   }
@@ -162,7 +162,7 @@ TEST_CASE("what is no unary call is refused") {
        }) {
     CAPTURE(hex);
     for (const std::size_t piece : {1U, 1000U}) {
-      const Outcome out = drive(framed(unhex(hex)), piece);
+      const Reading out = drive(framed(unhex(hex)), piece);
       CHECK(out.error == errc::malformed);
       CHECK_FALSE(out.done);
     }
@@ -179,7 +179,7 @@ TEST_CASE("it agrees with the whole-message decoder on hostile bytes, and does n
         to_bytes(read_frame(bytes, 4096)->body),
         [&](BytesView message) {
           const Bytes whole = framed(message);
-          const Outcome out = drive(whole, whole.size());
+          const Reading out = drive(whole, whole.size());
           CHECK(drive(whole, 1) == out);
           CHECK(drive(whole, random.below(20) + 1) == out);
           if (!out.done) return;

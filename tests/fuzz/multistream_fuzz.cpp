@@ -9,20 +9,20 @@ using namespace skep::p2p;
 
 namespace {
 
-struct Outcome {
+struct Negotiated {
   std::error_code error;
   bool done = false;
   std::string protocol;
   Bytes written;
   std::size_t taken = 0;
 
-  friend bool operator==(const Outcome&, const Outcome&) = default;
+  friend bool operator==(const Negotiated&, const Negotiated&) = default;
 };
 
 /// Feeds what is left, growing by `piece` bytes at a time, as a connection's read buffer does.
 template <class Machine, class Receive>
-Outcome drive(Machine machine, BytesView bytes, std::size_t piece, Receive receive) {
-  Outcome out;
+Negotiated drive(Machine machine, BytesView bytes, std::size_t piece, Receive receive) {
+  Negotiated out;
   machine.start(out.written);
   std::size_t available = 0;
   while (!machine.done() && available < bytes.size()) {
@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return server.receive(buffer, out,
                           [](std::string_view name) { return name == "/noise" || name == "/yamux/1.0.0"; });
   };
-  const Outcome served = drive(MultistreamServer(), bytes, bytes.size() + 1, serve);
+  const Negotiated served = drive(MultistreamServer(), bytes, bytes.size() + 1, serve);
   SKEP_FUZZ_CHECK(drive(MultistreamServer(), bytes, piece, serve) == served);
   SKEP_FUZZ_CHECK(!served.done || served.protocol == "/noise" || served.protocol == "/yamux/1.0.0");
   SKEP_FUZZ_CHECK(served.written.size() <= 4096);  // at most a hundred refusals
@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto choose = [](MultistreamClient& client, BytesView buffer, Bytes& out) {
     return client.receive(buffer, out);
   };
-  const Outcome chosen = drive(MultistreamClient(proposals), bytes, bytes.size() + 1, choose);
+  const Negotiated chosen = drive(MultistreamClient(proposals), bytes, bytes.size() + 1, choose);
   SKEP_FUZZ_CHECK(drive(MultistreamClient(proposals), bytes, piece, choose) == chosen);
   return 0;
 }

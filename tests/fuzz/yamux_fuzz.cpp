@@ -11,7 +11,7 @@ using namespace skep;
 using namespace skep::p2p;
 using yamux::FrameHeader;
 using yamux::FrameType;
-using Mux = yamux::Session<int>;
+using Session = yamux::Session<int>;
 
 namespace {
 
@@ -30,12 +30,12 @@ class Watched {
       const std::size_t before = bytes.size();
       const auto event = session_.read(bytes);
       if (!event) return false;
-      if (event->kind == Mux::Event::Kind::none) {
+      if (event->kind == Session::Event::Kind::none) {
         SKEP_FUZZ_CHECK(bytes.empty());
         break;
       }
-      if (event->kind == Mux::Event::Kind::opened) event->stream->owner = 1;
-      if (event->kind == Mux::Event::Kind::data) {
+      if (event->kind == Session::Event::Kind::opened) event->stream->owner = 1;
+      if (event->kind == Session::Event::Kind::data) {
         SKEP_FUZZ_CHECK(!event->data.empty() && bytes.size() < before);
         session_.consumed(*event->stream, event->data.size());
       }
@@ -54,12 +54,12 @@ class Watched {
       send();
       return;
     }
-    std::vector<Mux::Stream*> streams;
-    session_.for_each([&](Mux::Stream& stream) { streams.push_back(&stream); });
+    std::vector<Session::Stream*> streams;
+    session_.for_each([&](Session::Stream& stream) { streams.push_back(&stream); });
     SKEP_FUZZ_CHECK(streams.size() <= max_streams);
     if (streams.empty()) return;
     std::sort(streams.begin(), streams.end(), [](auto* a, auto* b) { return a->id() < b->id(); });
-    Mux::Stream& stream = *streams[input.byte() % streams.size()];
+    Session::Stream& stream = *streams[input.byte() % streams.size()];
     const auto urgency = input.byte() % 2 == 0 ? yamux::Urgency::now : yamux::Urgency::lazy;
     switch (what) {
       case 2: session_.finish(stream, urgency); break;
@@ -72,7 +72,7 @@ class Watched {
 
   /// Hands out frames and looks at each.
   void send() {
-    Mux::Batch batch;
+    Session::Batch batch;
     session_.take(batch, 64 * 1024);
     Bytes bytes;
     for (const BytesView piece : batch.pieces) append(bytes, piece);
@@ -120,7 +120,7 @@ class Watched {
     }
   }
 
-  Mux session_;
+  Session session_;
   Bytes head_;
   std::uint64_t skip_ = 0;
   std::map<std::uint32_t, std::uint64_t> granted_, sent_;

@@ -10,7 +10,7 @@ using namespace skep;
 using Id = kademlia::Id<160>;
 using kademlia::SplitBuckets;
 using Table = kademlia::RoutingTable<Id, int>;
-using Outcome = Table::Outcome;
+using Heard = Table::Outcome;
 
 namespace {
 Id id_of(std::uint8_t first, std::uint8_t last = 0) {
@@ -68,8 +68,8 @@ TEST_CASE("A5.8 the number of buckets is that of Hivemind") {
 TEST_CASE("A5.4 an id exactly at the midpoint of a split goes where it belongs") {
   Table table(id_of(0), {.bucket_size = 1, .depth_modulo = 5, .replacements = 4});
   const Id midpoint = id_of(0x80);
-  CHECK(table.heard(midpoint, 1).outcome == Outcome::added);
-  CHECK(table.heard(id_of(1), 2).outcome == Outcome::added);
+  CHECK(table.heard(midpoint, 1).outcome == Heard::added);
+  CHECK(table.heard(id_of(1), 2).outcome == Heard::added);
   REQUIRE(table.find(midpoint));
   CHECK(*table.find(midpoint) == 1);
   CHECK(contacts(table.nearest(id_of(0x81), 1)) == std::vector{1});
@@ -83,7 +83,7 @@ TEST_CASE("A5.3 A5.5 a full bucket that may not split asks after its least recen
   table.heard(id_of(0x81), 2);
   table.heard(id_of(0x80), 1);  // 2 is now the one that was not heard for longest
   const auto first = table.heard(id_of(0x82), 3);
-  CHECK(first.outcome == Outcome::spare);
+  CHECK(first.outcome == Heard::spare);
   REQUIRE(first.ping);
   CHECK(first.ping->contact == 2);
   const auto second = table.heard(id_of(0x83), 4);
@@ -113,15 +113,15 @@ TEST_CASE("A5.9 H-26 replacements are bounded") {
 
 TEST_CASE("A4.12 nobody takes over the id of a living peer, and we are not our own neighbour") {
   Table table(id_of(1));
-  CHECK(table.heard(id_of(1), 9).outcome == Outcome::refused);
+  CHECK(table.heard(id_of(1), 9).outcome == Heard::refused);
   table.heard(id_of(2), 1);
   const auto claim = table.heard(id_of(2), 6);
-  CHECK(claim.outcome == Outcome::refused);
+  CHECK(claim.outcome == Heard::refused);
   REQUIRE(claim.ping);
   CHECK(claim.ping->contact == 1);
   CHECK(*table.find(id_of(2)) == 1);
   CHECK(table.silent(id_of(2)));
-  CHECK(table.heard(id_of(2), 6).outcome == Outcome::added);
+  CHECK(table.heard(id_of(2), 6).outcome == Heard::added);
 }
 
 TEST_CASE("A5.7 a contact leaves whatever its id is") {

@@ -49,7 +49,7 @@ std::optional<skep::codec::UnaryResponse> answer_of(const Bytes& data) {
 
 }  // namespace
 
-CO_TEST_CASE("a call in one frame is answered in one frame: greeting, answer and end") {
+CO_TEST_CASE("a call in one frame is answered in one frame, greeting and answer, and ended in the next") {
   const auto executor = co_await asio::this_coro::executor;
   Host host = skep_test::listening_host(executor);
   host.handle("Echo.rpc_say", echo);
@@ -58,11 +58,15 @@ CO_TEST_CASE("a call in one frame is answered in one frame: greeting, answer and
   const auto frame = co_await raw.read_of(1);
   REQUIRE(frame);
   CHECK(frame->header.type == RawPeer::FrameType::data);
-  CHECK(frame->header.flags == (yamux::ack | yamux::fin));
+  CHECK(frame->header.flags == yamux::ack);
   const auto answer = answer_of(frame->payload);
   REQUIRE(answer);
   CHECK(answer->call_id == skep::codec::CallId{1, 2, 3});
   CHECK(answer->response == skep::to_bytes("hello"));
+  const auto end = co_await raw.read_of(1);
+  REQUIRE(end);
+  CHECK(end->header.flags == yamux::fin);
+  CHECK(end->payload.empty());
   co_await skep_test::shut(host);
 }
 
@@ -98,7 +102,10 @@ CO_TEST_CASE("a slow handler's caller hears the greeting before the answer") {
   CHECK(first->payload == skep::p2p::protocol_greeting("Echo.rpc_say"));
   const auto second = co_await raw.read_of(1);
   REQUIRE(second);
-  CHECK(second->header.flags == yamux::fin);
+  CHECK_FALSE(second->payload.empty());
+  const auto end = co_await raw.read_of(1);
+  REQUIRE(end);
+  CHECK(end->header.flags == yamux::fin);
   co_await skep_test::shut(host);
 }
 
