@@ -113,7 +113,7 @@ TEST_CASE("a request says for how long its answer is worth computing, where that
     CHECK(received.uid() == expert.uid);
     return moe::RequestMetadata::decode(received.metadata()).timeout;
   };
-  CHECK(metadata_of(1500ms) == std::optional<Duration>(1500ms));
+  CHECK(metadata_of(1500ms) == std::optional<Duration>(1750ms));  // the caller gives up first
   CHECK_FALSE(metadata_of(unlimited));
 }
 

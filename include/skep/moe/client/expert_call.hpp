@@ -152,10 +152,13 @@ namespace detail {
 /// What a unary message has besides its tensors' bytes, with room to spare.
 inline constexpr std::size_t unary_overhead = 64 * 1024;
 
+/// By how much longer than the caller waits a server may compute: the caller's own deadline shall be told first.
+inline constexpr Duration patience_margin = 250ms;
+
 /// Tells the server for how long the answer is worth computing (see RequestMetadata); Hivemind's do not look at it.
 inline void append_patience(p2p::Payload& message, Duration patience) {
   if (patience == unlimited) return;
-  const Bytes metadata = RequestMetadata{.timeout = patience}.encode();
+  const Bytes metadata = RequestMetadata{.timeout = patience + patience_margin}.encode();
   Bytes field;
   codec::append_field_head(field, 3, metadata.size());
   append(field, metadata);
