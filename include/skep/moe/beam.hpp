@@ -335,6 +335,7 @@ class BeamSearch {
   }
   void prefer_fast() {
     std::vector<RatedExpert> rated;
+    rated.reserve(top_.size());
     for (std::uint32_t i = 0; i < top_.size(); ++i) {
       rated.push_back({top_[i].score, tree_.grid().delay(expert(top_[i])), expert(top_[i]).uid, i});
     }

@@ -190,6 +190,7 @@ class MoEBeamSearcher {
   static awaitable<std::vector<BestExperts>> all_rows(StatePtr state, BeamSearch search, SearchOptions options) {
     const ExpertChoice choice = co_await finish(state, std::move(search), options);
     std::vector<BestExperts> best;
+    best.reserve(choice.rows());
     for (std::size_t row = 0; row < choice.rows(); ++row) best.push_back(experts_of(choice, row));
     co_return best;
   }

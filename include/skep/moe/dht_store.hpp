@@ -107,6 +107,7 @@ class DhtStore {
   static awaitable<void> mark(Node node, std::vector<std::string> prefixes, Duration life) {
     const WallTime expiration = node.now() + std::chrono::duration<double>(life);
     std::vector<dht::StoreItem> notes;
+    notes.reserve(prefixes.size());
     for (auto& prefix : prefixes) {
       notes.push_back({std::move(prefix), codec::msgpack::Value(), expiration, std::string(missing_subkey)});
     }

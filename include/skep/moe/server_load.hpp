@@ -43,6 +43,7 @@ struct ServerLoad {
   }
   const double seconds = std::chrono::duration<double>(load.wait).count();
   std::vector<dht::StoreItem> records;
+  records.reserve(prefixes.size());
   for (const std::string& prefix : prefixes) {
     records.push_back(
         {prefix, codec::msgpack::Array{seconds}, expiration, std::string(load_subkey) + load.peer_id.to_string()});
