@@ -1,13 +1,11 @@
-"""Reads tensors that a test has written, and writes some for it, with Hivemind's codecs: one JSON object a line, both ways.
+"""Reads tensors that a test has written, and writes some for it, with Hivemind's codecs.
 
-A request {"id", "do", ...} is answered with {"id", "ok"} or {"id", "error"}. Messages are ExpertResponses in hexadecimal,
-values the bytes of the tensor in hexadecimal. Ends with its standard input.
+Messages are ExpertResponses in hexadecimal, values the bytes of the tensor in hexadecimal.
 """
 import asyncio
-import json
-import sys
 
 import torch
+from driver import answer_requests
 from hivemind.compression import deserialize_tensor_stream, serialize_torch_tensor
 from hivemind.compression.serialization import deserialize_torch_tensor
 from hivemind.proto import runtime_pb2
@@ -55,13 +53,4 @@ def exchange(written, raw, compression, chunk_size):
     }
 
 
-out, sys.stdout = sys.stdout, sys.stderr
-for line in sys.stdin:
-    request = json.loads(line)
-    number, what = request.pop("id"), request.pop("do")
-    try:
-        answer = {"id": number, "ok": globals()[what](**request)}
-    except Exception as e:
-        answer = {"id": number, "error": f"{type(e).__name__}: {e}"}
-    out.write(json.dumps(answer) + "\n")
-    out.flush()
+answer_requests(globals())

@@ -1,16 +1,14 @@
-"""Runs nodes of Hivemind's own DHT and does with them what a test asks: one JSON object a line, both ways.
+"""Runs nodes of Hivemind's own DHT and does with them what a test asks.
 
-A request {"id", "do", ...} is answered with {"id", "ok"} or {"id", "error"}. Keys, subkeys and values are the hexadecimal of
-their MessagePack, so tuples, bytes and floats keep their types. Ends with its standard input.
+Keys, subkeys and values are the hexadecimal of their MessagePack, so tuples, bytes and floats keep their types.
 """
 import asyncio
-import json
 import os
 import signal
-import sys
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import load_der_private_key
+from driver import answer_requests_at_once
 from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.dht.node import DHTNode
 from hivemind.dht.storage import DictionaryDHTValue
@@ -123,31 +121,8 @@ async def known(name):
     return sorted(peer.to_base58() for peer in nodes[name].protocol.routing_table.peer_id_to_uid)
 
 
-async def main():
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=1 << 27)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    out, sys.stdout = sys.stdout, sys.stderr
-    tasks = set()
-
-    async def run(request):
-        number, what = request.pop("id"), request.pop("do")
-        try:
-            answer = {"id": number, "ok": await globals()[what](**request)}
-        except asyncio.CancelledError:
-            raise
-        except Exception as e:
-            answer = {"id": number, "error": f"{type(e).__name__}: {e}"}
-        out.write(json.dumps(answer) + "\n")
-        out.flush()
-
-    while line := await reader.readline():
-        task = asyncio.create_task(run(json.loads(line)))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    for task in tasks:
-        task.cancel()
+async def leave():
     await asyncio.gather(*(node.shutdown() for node in nodes.values()))
 
 
-asyncio.run(main())
+asyncio.run(answer_requests_at_once(globals(), at_end=leave))

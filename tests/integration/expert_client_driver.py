@@ -1,15 +1,10 @@
-"""A Hivemind server whose experts a skep client uses as a test asks: one JSON object a line, both ways.
-
-A request {"id", "do", ...} is answered with {"id", "ok"} or {"id", "error"}. Ends with its standard input.
-"""
+"""A Hivemind server whose experts a skep client uses as a test asks, and a Hivemind client beside it."""
 import copy
-import json
-import os
-import sys
 
 import torch
+from driver import answer_requests, fit
 from hivemind import DHT
-from hivemind.moe import ModuleBackend, Server
+from hivemind.moe import ModuleBackend, RemoteMixtureOfExperts, Server
 from hivemind.moe.server.dht_handler import get_experts
 from hivemind.moe.server.layers.common import FeedforwardBlock, NopExpert
 from hivemind.utils.tensor_descr import BatchTensorDescriptor
@@ -33,28 +28,36 @@ def like(*tensors):
     return tuple(BatchTensorDescriptor.from_tensor(tensor) for tensor in tensors)
 
 
-def serve(width, wide):
-    """ffn.0.0 and ffn.1.0 are equal copies; the nops stand on a grid of 2 x 2."""
+def backend(uid, module, *inputs, learning_rate=1e-3):
+    optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
+    return ModuleBackend(uid, module, optimizer=optimizer, args_schema=like(*inputs), max_batch_size=4096)
+
+
+def start(backends):
     global client, server
-    backends = {}
-
-    def add(uid, module, *inputs, learning_rate=1e-3):
-        optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
-        backends[uid] = ModuleBackend(uid, module, optimizer=optimizer, args_schema=like(*inputs), max_batch_size=4096)
-
-    block = FeedforwardBlock(width)
-    for uid in "ffn.0.0", "ffn.1.0":
-        add(uid, copy.deepcopy(block), torch.zeros(3, width))
-    for uid in "nop.0.0", "nop.0.1", "nop.1.0", "nop.1.1":
-        add(uid, NopExpert(width), torch.zeros(3, width))
-    add("wide.0", NopExpert(wide), torch.zeros(3, wide))
-    add("two.0", TwoWays(), torch.zeros(3, width), torch.zeros(3, 1, dtype=torch.int64))
     dht = DHT(start=True)
-    server = Server(dht, backends, num_connection_handlers=2, start=True)
+    server = Server(dht, {expert.name: expert for expert in backends}, num_connection_handlers=2, start=True)
     server.ready.wait(30)
     addresses = [str(address) for address in dht.get_visible_maddrs(latest=True)]
     client = DHT(initial_peers=addresses, start=True)  # a peer cannot call itself
     return addresses
+
+
+def serve(width, wide):
+    """ffn.0.0 and ffn.1.0 are equal copies; the nops stand on a grid of 2 x 2."""
+    row = torch.zeros(3, width)
+    block = FeedforwardBlock(width)
+    ffns = [backend(f"ffn.{i}.0", copy.deepcopy(block), row) for i in range(2)]
+    nops = [backend(f"nop.{i}.{j}", NopExpert(width), row) for i in range(2) for j in range(2)]
+    one_wide = backend("wide.0", NopExpert(wide), torch.zeros(3, wide))
+    two_ways = backend("two.0", TwoWays(), row, torch.zeros(3, 1, dtype=torch.int64))
+    return start([*ffns, *nops, one_wide, two_ways])
+
+
+def serve_learners(width):
+    """Experts that learn fast: a grid of 2 x 2, and the half of another whose first coordinate is 0."""
+    uids = ["learn.0.0", "learn.0.1", "learn.1.0", "learn.1.1", "mixed.0.0", "mixed.0.1"]
+    return start([backend(uid, FeedforwardBlock(width), torch.zeros(3, width), learning_rate=1e-2) for uid in uids])
 
 
 def call(uid, x, gradient):
@@ -66,22 +69,18 @@ def call(uid, x, gradient):
     return {"forward": y.tolist(), "backward": x.grad.tolist()}
 
 
-def main():
-    out, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        number, what = request.pop("id"), request.pop("do")
-        try:
-            answer = {"id": number, "ok": globals()[what](**request)}
-        except Exception as e:
-            answer = {"id": number, "error": f"{type(e).__name__}: {e}"}
-        out.write(json.dumps(answer) + "\n")
-        out.flush()
+def train_mixture(prefix, grid_size, width, steps):
+    """What Hivemind's own client makes of a mixture of all experts of a grid, however many servers they have."""
+    moe = RemoteMixtureOfExperts(in_features=width, grid_size=grid_size, dht=client, uid_prefix=prefix, k_best=4,
+                                 forward_timeout=20, backward_timeout=20)
+    return fit(moe, width, steps, rows=8, parameters=tuple(moe.parameters()))  # Hivemind calls once for each row
+
+
+def leave():
     if server is not None:
         client.shutdown()
         server.shutdown()
-    os._exit(0)  # Hivemind's clients complain when the interpreter takes their event loop away
 
 
 if __name__ == "__main__":
-    main()
+    answer_requests(globals(), at_end=leave)

@@ -1,5 +1,7 @@
 // skep as the client of a Hivemind 1.1.12 server: remote experts forward and backward with the numbers that Hivemind's
-// own client gets from an equal copy, streams, several inputs and outputs, refusals, and a mixture.
+// own client gets from an equal copy, streams, several inputs and outputs, refusals, mixtures; and in a swarm where
+// Hivemind and skep serve half of the experts each.
+#include <future>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
@@ -9,6 +11,8 @@
 #include "skep/dht/dht.hpp"
 #include "skep/moe/client/mixture.hpp"
 #include "skep/moe/client/remote_expert.hpp"
+#include "skep/moe/client/switch_mixture.hpp"
+#include "skep/moe/server/server.hpp"
 #include "support/driver.hpp"
 // doctest comes last: LibTorch's CHECK must not hide its own
 #include <doctest/doctest.h>
@@ -47,6 +51,56 @@ std::string words_of(Call call) {
     return error.what();
   }
   return "";
+}
+
+struct Fitted {
+  float first = 0;
+  float last = 0;
+  bool finite = true;
+};
+
+/// Fits fixed random numbers by a linear layer on top of `layer`, as the drivers do.
+template <class Layer>
+Fitted fit(Layer layer, std::vector<Tensor> parameters, int steps) {
+  torch::manual_seed(1);
+  const Tensor x = torch::randn({64, width}).requires_grad_();
+  const Tensor target = torch::randn({64, 1});
+  torch::nn::Linear head(width, 1);
+  for (const Tensor& parameter : head->parameters()) parameters.push_back(parameter);
+  torch::optim::Adam optimizer(parameters, torch::optim::AdamOptions(0.01));
+  Fitted fitted;
+  for (int step = 0; step < steps; ++step) {
+    x.mutable_grad() = Tensor();
+    optimizer.zero_grad();
+    const Tensor loss = torch::mse_loss(head(layer(x)), target);
+    loss.backward();
+    for (const Tensor& parameter : parameters) fitted.finite &= parameter.grad().isfinite().all().item<bool>();
+    fitted.finite &= x.grad().isfinite().all().item<bool>() && x.grad().abs().sum().item<float>() > 0;
+    optimizer.step();
+    fitted.last = loss.item<float>();
+    if (step == 0) fitted.first = fitted.last;
+  }
+  return fitted;
+}
+void check_fit(const Fitted& fitted) {
+  CAPTURE(fitted.first);
+  CAPTURE(fitted.last);
+  CHECK(fitted.finite);
+  CHECK(fitted.last < 0.7F * fitted.first);
+}
+
+/// Each of these experts answers the same rows in another way after `train`.
+template <class Train>
+void check_learning(const DHT& dht, const std::vector<std::string>& uids, Train train) {
+  const Tensor rows = torch::linspace(-1, 1, 4 * width).view({4, width});
+  auto experts = get_experts(dht, uids);
+  std::vector<Tensor> before;
+  for (auto& expert : experts) before.push_back(expert->forward(rows));
+  train();
+  for (std::size_t i = 0; i < uids.size(); ++i) {
+    CAPTURE(uids[i]);
+    CHECK(difference(experts[i]->forward(rows), before[i]) > 1e-3F);
+  }
 }
 
 /// The driver on a thread of its own, since the test blocks.
@@ -145,4 +199,55 @@ TEST_CASE("B2 B4 skep's RemoteExpert and RemoteMixtureOfExperts use a Hivemind s
   CHECK(difference(output, input) < 1e-5);
   CHECK(difference(input.grad(), gradient) < 1e-5);
   CHECK(moe->proj->weight.grad().abs().max().item<float>() < 1e-4);  // no choice is better than another
+}
+
+TEST_CASE(
+    "B4 B7 skep's remote expert, mixture and switch mixture train a Hivemind server's experts, half a swarm too") {
+  Hivemind hivemind;
+  const json peers = hivemind.ask("serve_learners", {{"width", width}});
+  const auto addresses = peers.get<std::vector<std::string>>();
+  const DHT dht({.initial_peers = addresses, .client_mode = true});
+  constexpr int steps = 25;
+  const auto options = [&](const char* prefix) {
+    return MixtureOptions{.in_features = width, .grid_size = {2, 2}, .dht = dht, .uid_prefix = prefix, .k_best = 4};
+  };
+
+  auto expert = get_experts(dht, {"learn.0.0"})[0];
+  REQUIRE(expert);
+  check_learning(dht, {"learn.0.0"},
+                 [&] { check_fit(fit([&](const Tensor& x) { return expert->forward(x); }, {}, steps)); });
+
+  const std::vector<std::string> uids{"learn.0.0", "learn.0.1", "learn.1.0", "learn.1.1"};
+  RemoteMixtureOfExperts moe(options("learn."));
+  check_learning(dht, uids, [&] { check_fit(fit([&](const Tensor& x) { return moe(x); }, moe->parameters(), steps)); });
+
+  RemoteSwitchMixtureOfExperts switching(
+      {.in_features = width, .grid_size = {2, 2}, .dht = dht, .uid_prefix = "learn.", .k_best = 4});
+  Tensor balance;
+  const auto layer = [&](const Tensor& x) {
+    const auto [y, balancing_loss] = switching(x);
+    balance = balancing_loss;
+    return y;
+  };
+  check_learning(dht, uids, [&] { check_fit(fit(layer, switching->parameters(), steps)); });
+  CHECK(balance.item<float>() == doctest::Approx(2).epsilon(0.1));  // 1 for each dimension, as all are asked
+
+  // half of the experts stand in a server of skep's, and clients of both kinds train at once
+  DHT serving({.initial_peers = addresses, .host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
+  Server<Ffn> server(
+      serving, {.experts = {{.expert_uids = {"mixed.1.0", "mixed.1.1"}, .expert = {width}}}, .optimizer = adam(1e-2)});
+  server.start();
+  auto all = options("mixed.");
+  all.k_min = 4;
+  RemoteMixtureOfExperts mixed(all);
+  check_learning(dht, {"mixed.0.0", "mixed.0.1", "mixed.1.0", "mixed.1.1"}, [&] {
+    auto theirs = std::async(std::launch::async, [&] {
+      const json what{{"prefix", "mixed."}, {"grid_size", {2, 2}}, {"width", width}, {"steps", 12}};
+      return hivemind.ask("train_mixture", what);
+    });
+    check_fit(fit([&](const Tensor& x) { return mixed(x); }, mixed->parameters(), steps));
+    const json fitted = theirs.get();
+    check_fit({fitted.at("first"), fitted.at("last"), fitted.at("finite")});
+  });
+  for (const auto& [uid, backend] : server.experts()) CHECK(backend->update_count() > steps);  // ours are one a step
 }

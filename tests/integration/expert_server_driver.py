@@ -1,12 +1,6 @@
-"""A Hivemind trainer that uses a skep server as a test asks: one JSON object a line, both ways.
-
-A request {"id", "do", ...} is answered with {"id", "ok"} or {"id", "error"}. Ends with its standard input.
-"""
-import json
-import os
-import sys
-
+"""A Hivemind trainer that uses a skep server as a test asks."""
 import torch
+from driver import answer_requests
 from hivemind import DHT
 from hivemind.moe import RemoteExpert, RemoteMixtureOfExperts
 from hivemind.moe.client.beam_search import MoEBeamSearcher
@@ -101,21 +95,10 @@ def mixture(prefix, grid_size, width, rows):
             "gate": moe.proj.weight.grad.abs().max().item()}
 
 
-def main():
-    out, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        number, what = request.pop("id"), request.pop("do")
-        try:
-            answer = {"id": number, "ok": globals()[what](**request)}
-        except Exception as e:
-            answer = {"id": number, "error": f"{type(e).__name__}: {e}"}
-        out.write(json.dumps(answer) + "\n")
-        out.flush()
+def leave():
     if dht is not None:
         dht.shutdown()
-    os._exit(0)  # Hivemind's clients complain when the interpreter takes their event loop away
 
 
 if __name__ == "__main__":
-    main()
+    answer_requests(globals(), at_end=leave)

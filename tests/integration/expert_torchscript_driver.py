@@ -1,8 +1,6 @@
-"""Exports Hivemind's own ffn as TorchScript and trains it here, as a test asks: one JSON object a line, both ways."""
-import json
-import sys
-
+"""Exports Hivemind's own ffn as TorchScript and trains it here, as a test asks."""
 import torch
+from driver import answer_requests
 from hivemind.moe.server.layers.common import FeedforwardBlock
 
 torch.manual_seed(0)
@@ -29,11 +27,4 @@ def export(file, width, rows, steps, learning_rate):
     }
 
 
-for line in sys.stdin:
-    request = json.loads(line)
-    answer = {"id": request.pop("id")}
-    try:
-        answer["ok"] = {"export": export}[request.pop("do")](**request)
-    except Exception as e:
-        answer["error"] = f"{type(e).__name__}: {e}"
-    print(json.dumps(answer), flush=True)
+answer_requests({"export": export})

@@ -1,12 +1,10 @@
-"""Starts p2pds through Hivemind's own P2P class and does with them what a test asks: one JSON object a line, both ways.
+"""Starts p2pds through Hivemind's own P2P class and does with them what a test asks.
 
-A request {"id", "do", ...} is answered with {"id", "ok"} or {"id", "error"}. Bodies are hexadecimal; the messages between the
-peers are dht_pb2.NodeInfo, of which only the one field of bytes matters. Ends with its standard input.
+Bodies are hexadecimal; the messages between the peers are dht_pb2.NodeInfo, of which only the one field of bytes matters.
 """
 import asyncio
-import json
-import sys
 
+from driver import answer_requests_at_once
 from hivemind.p2p import P2P, PeerID
 from hivemind.proto.dht_pb2 import NodeInfo
 
@@ -125,31 +123,8 @@ async def cancellations():
     return cancelled
 
 
-async def main():
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=1 << 27)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    out, sys.stdout = sys.stdout, sys.stderr
-    tasks = set()
-
-    async def run(request):
-        number, what = request.pop("id"), request.pop("do")
-        try:
-            answer = {"id": number, "ok": await globals()[what](**request)}
-        except asyncio.CancelledError:
-            raise
-        except Exception as e:
-            answer = {"id": number, "error": f"{type(e).__name__}: {e}"}
-        out.write(json.dumps(answer) + "\n")
-        out.flush()
-
-    while line := await reader.readline():
-        task = asyncio.create_task(run(json.loads(line)))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    for task in tasks:
-        task.cancel()
+async def leave():
     await asyncio.gather(*(p2p.shutdown() for p2p in daemons.values()))
 
 
-asyncio.run(main())
+asyncio.run(answer_requests_at_once(globals(), at_end=leave))

@@ -1,9 +1,8 @@
-"""Checkpoints between Hivemind and skep: one JSON object a line, both ways; ends with its standard input."""
-import json
-import sys
+"""Checkpoints between Hivemind and skep."""
 import warnings
 
 import torch
+from driver import answer_requests
 from hivemind.moe.server import ModuleBackend
 from hivemind.moe.server.layers import name_to_block
 from hivemind.moe.server.layers.lr_schedule import get_linear_schedule_with_warmup
@@ -44,12 +43,4 @@ def load(path):
     return {"steps": expert.scheduler.last_epoch, "outputs": train(0)}
 
 
-for line in sys.stdin:
-    request = json.loads(line)
-    call = {"train": train, "save": save, "load": load}[request.pop("do")]
-    number = request.pop("id")
-    try:
-        answer = {"id": number, "ok": call(**request)}
-    except Exception as e:  # pylint: disable=broad-except
-        answer = {"id": number, "error": repr(e)}
-    print(json.dumps(answer), flush=True)
+answer_requests({"train": train, "save": save, "load": load})

@@ -1,17 +1,13 @@
-"""A Hivemind trainer whose layers live in a skep server: one JSON object a line, both ways.
-
-A request {"id", "do", ...} is answered with {"id", "ok"} or {"id", "error"}. Ends with its standard input.
-"""
-import json
+"""A Hivemind trainer whose layers live in a skep server."""
 import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import urllib.request
 
 import torch
+from driver import answer_requests, fit
 from hivemind import DHT
 from hivemind.moe import RemoteExpert, RemoteMixtureOfExperts
 from hivemind.moe.server.dht_handler import get_experts
@@ -30,25 +26,6 @@ def join(peers):
 def expert_of(uid) -> RemoteExpert:
     (expert,) = get_experts(dht, [uid])
     return expert
-
-
-def fit(layer, width, steps, rows=64, parameters=()):
-    """Fits fixed random numbers by a linear layer on top of `layer`; all gradients must be numbers."""
-    torch.manual_seed(1)
-    x, target = torch.randn(rows, width, requires_grad=True), torch.randn(rows, 1)
-    head = torch.nn.Linear(width, 1)
-    optimizer = torch.optim.Adam([*head.parameters(), *parameters], lr=0.01)
-    losses, finite = [], True
-    for _ in range(steps):
-        x.grad = None
-        optimizer.zero_grad()
-        loss = torch.nn.functional.mse_loss(head(layer(x)), target)
-        loss.backward()
-        gradients = [x.grad, *(p.grad for p in head.parameters()), *(p.grad for p in parameters)]
-        finite = finite and all(bool(g.isfinite().all()) for g in gradients) and bool(x.grad.abs().sum() > 0)
-        optimizer.step()
-        losses.append(loss.item())
-    return {"first": losses[0], "last": losses[-1], "finite": finite}
 
 
 def train(uid, width, steps):
@@ -143,23 +120,12 @@ def torchscript(program, width, steps):
                 "checkpoints": sorted(os.listdir(checkpoints))}
 
 
-def main():
-    out, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        number, what = request.pop("id"), request.pop("do")
-        try:
-            answer = {"id": number, "ok": globals()[what](**request)}
-        except Exception as e:
-            answer = {"id": number, "error": f"{type(e).__name__}: {e}"}
-        out.write(json.dumps(answer) + "\n")
-        out.flush()
+def leave():
     if command is not None and command.poll() is None:
         command.kill()
     if dht is not None:
         dht.shutdown()
-    os._exit(0)  # Hivemind's clients complain when the interpreter takes their event loop away
 
 
 if __name__ == "__main__":
-    main()
+    answer_requests(globals(), at_end=leave)
