@@ -16,6 +16,9 @@ TEST_CASE("the question what an expert is, and its answer") {
   CHECK(ExpertUID{}.encode().empty());
   CHECK(ExpertUID::decode({})->uid.empty());
   CHECK(ExpertUID::decode(unhex("0a05")).error() == errc::malformed);
+  const ExpertUID with_metadata{"nop.0", {1, 2}};  // for a moderated swarm; Hivemind skips the field
+  CHECK(to_hex(with_metadata.encode()) == "0a056e6f702e301a020102");
+  CHECK(*ExpertUID::decode(with_metadata.encode()) == with_metadata);
 
   const ExpertInfo info{skep_test::vector_bytes("moe", "info_nop.0", "bytes")};
   CHECK(*ExpertInfo::decode(info.encode()) == info);

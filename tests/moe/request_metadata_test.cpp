@@ -19,6 +19,18 @@ TEST_CASE("what a client says of its request comes back as it was") {
   CHECK(RequestMetadata::decode(msgpack::encode(msgpack::Map{{"ticket", "a text"}})).ticket.empty());
 }
 
+TEST_CASE("metadata goes before a request's other fields, and nowhere when it says nothing") {
+  p2p::Payload request(Bytes{0x0a, 1, 'u'});
+  RequestMetadata{}.prepend_to(request);
+  CHECK(request.size() == 3);
+  const RequestMetadata metadata{.ticket = {1, 2}};
+  metadata.prepend_to(request);
+  Bytes expected{0x1a, static_cast<std::uint8_t>(metadata.encode().size())};
+  append(expected, metadata.encode());
+  append(expected, Bytes{0x0a, 1, 'u'});
+  CHECK(std::move(request).flatten() == expected);
+}
+
 TEST_CASE("metadata that cannot be read is as if it were not there") {
   const auto timeout_of = [](msgpack::Value value) {
     return RequestMetadata::decode(msgpack::encode(msgpack::Map{{"other", 1}, {"timeout", std::move(value)}})).timeout;

@@ -12,17 +12,20 @@ namespace skep::inline v0::codec {
 /// The request of ConnectionHandler.rpc_info.
 struct ExpertUID {
   std::string uid;
+  Bytes metadata = {};  ///< moe::RequestMetadata; skep's own, at the number that it has in an ExpertRequest
 
   [[nodiscard]] Bytes encode() const { return encode_message(*this); }
-  void write(MessageWriter& out) const { out.bytes_unless_default(1, as_bytes(uid)); }
+  void write(MessageWriter& out) const {
+    out.bytes_unless_default(1, as_bytes(uid));
+    out.bytes_unless_default(3, metadata);
+  }
   [[nodiscard]] Result<void> merge(BytesView bytes) {
     return read_fields(bytes, [this](FieldReader& field) -> Result<void> {
-      if (field.tag_and_type() == bytes_field(1)) {
-        uid = text_of(field);
-      } else {
-        field.skip();
+      switch (field.tag_and_type()) {
+        case bytes_field(1): uid = text_of(field); return {};
+        case bytes_field(3): metadata = bytes_of(field); return {};
+        default: field.skip(); return {};
       }
-      return {};
     });
   }
   [[nodiscard]] static Result<ExpertUID> decode(BytesView bytes) { return decode_message<ExpertUID>(bytes); }

@@ -44,8 +44,9 @@ struct CallTicket {
 /// good for one call, of one method, by one peer, to one peer, within a minute. The body of the call is not signed (it
 /// may be gigabytes): the connection already proves that it is the caller's.
 ///
-/// Expert calls carry it in their metadata (`moe::RequestMetadata::ticket`, in a stream's first message). A server that
-/// asks for it does `if (const auto ok = guard.authorize(peer, method, ticket); !ok) throw Error(ok.error(), ...)`.
+/// Expert calls carry it in their metadata (`moe::RequestMetadata::ticket`, in a stream's first message); a
+/// `moe::Server` asks for it with `guard_calls`. Others do
+/// `if (const auto ok = guard.authorize(peer, method, ticket); !ok) throw Error(ok.error(), ...)`.
 ///
 /// *Lifetime:* a handle; one without an authorizer admits everybody and gives empty tickets. *Threads:* the network's.
 template <p2p::Network N>

@@ -5,14 +5,18 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "skep/codec/msgpack.hpp"
+#include "skep/codec/protobuf.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/time.hpp"
+#include "skep/p2p/payload.hpp"
 
 namespace skep::inline v0::moe {
 
-/// The field `metadata` of an ExpertRequest (wire: 3): a MessagePack map, of which unknown keys are skipped.
+/// The field `metadata` of an ExpertRequest, and by skep's own extension of an ExpertUID (wire: 3 in both): a
+/// MessagePack map, of which unknown keys are skipped.
 struct RequestMetadata {
   /// "timeout", seconds as a real: how long the caller waits, counted from when it began to send. After that the
   /// request is worth nothing, and a server need not compute it. A duration, so that clocks need not agree.
@@ -25,6 +29,15 @@ struct RequestMetadata {
     if (timeout) map.emplace_back("timeout", std::chrono::duration<double>(*timeout).count());
     if (!ticket.empty()) map.emplace_back("ticket", ticket);
     return codec::msgpack::encode(map);
+  }
+  /// Puts it before a request's other fields, unless it says nothing: it is known before a tensor arrives.
+  void prepend_to(p2p::Payload& request) const {
+    if (!timeout && ticket.empty()) return;
+    const Bytes encoded = encode();
+    Bytes field;
+    codec::append_field_head(field, 3, encoded.size());
+    append(field, encoded);
+    request.prepend(std::move(field));
   }
   /// What can be read of it; anything else is as if it had not been sent.
   [[nodiscard]] static RequestMetadata decode(BytesView bytes) {

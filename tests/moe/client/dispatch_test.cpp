@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "dht/password.hpp"
 #include "skep/sim/network.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
@@ -108,6 +109,31 @@ TEST_CASE("all requests are under way at once, each answer lands in its sink") {
     CHECK(run.outcomes[i].bytes == 3);
   }
   CHECK(world.calls(forward) == 3);
+}
+
+TEST_CASE("A10.5, H-36: in a moderated swarm each call brings a ticket for its server and method") {
+  sim::World world;
+  Server server(world);
+  sim::Host client(world);
+  const auto send = [&](std::uint8_t secret) {
+    std::vector<ExpertCall> calls{call(server.host, "e.0", {0})};
+    const auto sink = calls.front().sink;
+    const auto outcome =
+        world.run(Dispatcher(client, std::make_shared<skep_test::Password>(secret)).run(std::move(calls), {})).front();
+    return std::pair(outcome, dynamic_cast<Answers&>(*sink).messages);
+  };
+  const auto [outcome, echoed] = send(7);
+  REQUIRE(outcome.answered());
+  CHECK(outcome.bytes == echoed.at(0).size());
+  moe::RequestMetadata received;
+  REQUIRE(codec::read_fields(BytesView(echoed.at(0)).first(outcome.bytes - 3),
+                             [&](codec::FieldReader& field) -> Result<void> {
+                               received = moe::RequestMetadata::decode(codec::bytes_of(field));
+                               return {};
+                             }));
+  dht::CallGuard<sim::Host> door(server.host, std::make_shared<skep_test::Password>(7));
+  CHECK(door.authorize(client.self(), forward, received.ticket));
+  CHECK(send(0).first.sentence == "expert e.0: no access");
 }
 
 TEST_CASE("no calls, no waiting") {

@@ -108,6 +108,7 @@ TEST_CASE("a request says for how long its answer is worth computing, where that
   const auto metadata_of = [](Duration patience) {
     auto prepared = moe::prepare_forward(expert, contract({4}, {4}), std::vector<Tensor>{torch::zeros({2, 4})},
                                          {.patience = patience});
+    prepared.call.attach_metadata();
     moe::TensorSink received;
     feed(received, std::move(prepared.call.messages.front()).flatten());
     CHECK(received.uid() == expert.uid);

@@ -4,18 +4,22 @@
 #include "skep/moe/client/mixture.hpp"
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/server.hpp"
+#include "support/members.hpp"
 // doctest last
 #include "support/coroutine.hpp"
 
 using namespace skep::moe;
 using namespace std::chrono_literals;
 
-TEST_CASE("one pass by hand: choose, plan, call forward and backward, and what the report says of it") {
-  skep::dht::DHT dht({.host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
+TEST_CASE("one pass by hand in a moderated swarm: choose, plan, call forward and backward, what the report says") {
+  const skep::test::Members members;
+  skep::dht::DHT dht({.host_maddrs = {"/ip4/127.0.0.1/tcp/0"}, .node = {.authorizer = members.join()}});
   Server<Nop> server(
-      dht, {.experts = {{.expert_cls = "nop", .expert_uids = {"nop.0", "nop.1"}, .expert = {.hidden_dim = 4}}}});
+      dht, {.experts = {{.expert_cls = "nop", .expert_uids = {"nop.0", "nop.1"}, .expert = {.hidden_dim = 4}}},
+            .guard_calls = true});
   server.start();
-  skep::dht::DHT joined({.initial_peers = dht.visible_maddrs(), .client_mode = true});
+  skep::dht::DHT joined(
+      {.initial_peers = dht.visible_maddrs(), .client_mode = true, .node = {.authorizer = members.join()}});
   std::vector<MixtureReport> reports;
   MixtureClient client({.in_features = 4,
                         .grid_size = {2},

@@ -52,9 +52,13 @@ namespace skep::test {
 class ExpertServer {
  public:
   /// @param initial_peers  empty: the first of a swarm
-  explicit ExpertServer(std::vector<std::string> initial_peers, moe::BackendOptions options = {})
+  /// @param authorizer     of a moderated swarm, whose members alone are served
+  explicit ExpertServer(std::vector<std::string> initial_peers, moe::BackendOptions options = {},
+                        std::shared_ptr<dht::Authorizer> authorizer = nullptr)
       : options_(std::move(options)),
-        dht_({.initial_peers = std::move(initial_peers), .host_maddrs = {"/ip4/127.0.0.1/tcp/0"}}) {
+        dht_({.initial_peers = std::move(initial_peers),
+              .host_maddrs = {"/ip4/127.0.0.1/tcp/0"},
+              .node = {.authorizer = std::move(authorizer)}}) {
     options_.scheduler = runtime_.scheduler();
   }
   ExpertServer(const ExpertServer&) = delete;
@@ -70,7 +74,9 @@ class ExpertServer {
   /// Serves and declares what was added.
   void start() {
     dht_.run_coroutine([this](auto node) -> awaitable<void> {
-      handler_.emplace(node.network(), experts_);
+      const dht::CallGuard<p2p::Host> guard(node.network(), node.options().authorizer);
+      const moe::ConnectionHandlerOptions handling{.authorize = moe::members_only(guard)};
+      handler_.emplace(node.network(), experts_, handling);
       std::vector<std::string> uids;
       for (const auto& [uid, backend] : experts_) uids.push_back(uid);
       co_await moe::declare_experts(node, std::move(uids), node.now() + 300s);
@@ -103,8 +109,9 @@ class ExpertServer {
 };
 
 /// A client's DHT that knows these servers.
-[[nodiscard]] inline dht::DHT client_of(ExpertServer& server) {
-  return dht::DHT({.initial_peers = server.addresses(), .client_mode = true});
+[[nodiscard]] inline dht::DHT client_of(ExpertServer& server, std::shared_ptr<dht::Authorizer> authorizer = nullptr) {
+  return dht::DHT(
+      {.initial_peers = server.addresses(), .client_mode = true, .node = {.authorizer = std::move(authorizer)}});
 }
 
 }  // namespace skep::test

@@ -48,11 +48,7 @@ struct Pair {
                                       RequestMetadata metadata = {}) {
     auto sink = std::make_shared<TensorSink>();
     auto message = tensor_message(uid, tensors);
-    skep::Bytes field;
-    const skep::Bytes encoded = metadata.encode();
-    skep::codec::append_field_head(field, 3, encoded.size());
-    skep::append(field, encoded);
-    message.append(skep::p2p::Payload(std::move(field)));
+    metadata.prepend_to(message);
     co_await client.call_into(server.self(), "ConnectionHandler.rpc_" + method, std::move(message), sink);
     co_return *sink->take();
   }
@@ -245,8 +241,9 @@ CO_TEST_CASE("a closed handler offers nothing any more") {
 
 CO_TEST_CASE("H-36: who may call what is asked before anything is computed") {
   std::vector<std::string> asked;
-  const auto authorize = [&asked](const skep::p2p::PeerId&, std::string_view method,
-                                  std::string_view uid) -> std::optional<std::string> {
+  const auto authorize = [&asked](const skep::p2p::PeerId&, std::string_view method, std::string_view uid,
+                                  skep::BytesView ticket) -> std::optional<std::string> {
+    CHECK(ticket.empty());
     asked.push_back(std::string(method) + " " + std::string(uid));
     if (method.starts_with("ConnectionHandler.rpc_backward")) return "you may not train " + std::string(uid);
     return std::nullopt;

@@ -2,6 +2,7 @@
 
 #include <asio/io_context.hpp>
 
+#include "dht/password.hpp"
 #include "moe/server/experts.hpp"
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/module_backend.hpp"
@@ -31,8 +32,8 @@ TEST_CASE("C3.2, H-36: who is unknown, not allowed or too late hears so in a sen
   const skep::p2p::Host host(context.get_executor(), {});
   const auto traffic = std::make_shared<ServerTraffic>(std::vector<std::string>{"nop.0"});
   ConnectionHandlerOptions options;
-  options.authorize = [](const skep::p2p::PeerId&, std::string_view method,
-                         std::string_view) -> std::optional<std::string> {
+  options.authorize = [](const skep::p2p::PeerId&, std::string_view method, std::string_view,
+                         skep::BytesView) -> std::optional<std::string> {
     if (method == "ConnectionHandler.rpc_backward") return "this peer may not train";
     return std::nullopt;
   };
@@ -41,8 +42,8 @@ TEST_CASE("C3.2, H-36: who is unknown, not allowed or too late hears so in a sen
 
   CHECK(&state.require("nop.0") == nop.get());
   CHECK(words_of([&] { (void)state.require("nop.1"); }) == "skep: this server has no expert \"nop.1\"");
-  state.authorize(host.self(), "ConnectionHandler.rpc_forward", "nop.0");
-  CHECK(words_of([&] { state.authorize(host.self(), "ConnectionHandler.rpc_backward", "nop.0"); }) ==
+  state.authorize(host.self(), "ConnectionHandler.rpc_forward", "nop.0", {});
+  CHECK(words_of([&] { state.authorize(host.self(), "ConnectionHandler.rpc_backward", "nop.0", {}); }) ==
         "skep: this peer may not train");
   state.require_staying("nop.0");
   state.leaving = true;
@@ -50,6 +51,20 @@ TEST_CASE("C3.2, H-36: who is unknown, not allowed or too late hears so in a sen
   CHECK(traffic->others().invalid == 1);
   CHECK(traffic->snapshots().at("nop.0").unauthorized == 1);
   CHECK(traffic->snapshots().at("nop.0").leaving == 1);
+}
+
+TEST_CASE("members_only asks for a ticket first, then whoever else has a say") {
+  asio::io_context context;
+  const skep::p2p::Host host(context.get_executor(), {});
+  const auto second = [](const skep::p2p::PeerId&, std::string_view, std::string_view uid,
+                         skep::BytesView) -> std::optional<std::string> { return "not " + std::string(uid); };
+  const skep::dht::CallGuard<skep::p2p::Host> open(host, nullptr);
+  CHECK_FALSE(members_only(open)(host.self(), "m", "nop.0", {}));
+  CHECK(members_only(open, second)(host.self(), "m", "nop.0", {}) == "not nop.0");
+  const skep::dht::CallGuard<skep::p2p::Host> closed(host, std::make_shared<skep_test::Password>(7));
+  CHECK(members_only(closed, second)(host.self(), "m", "nop.0", {}) ==
+        "m is for members of this swarm, and the request is refused: it carries no authorization, which this swarm "
+        "asks for");
 }
 
 TEST_CASE("what a computation throws is counted by its kind") {

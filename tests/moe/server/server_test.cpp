@@ -8,6 +8,7 @@
 
 #include "moe/server/experts.hpp"
 #include "skep/dht/dht.hpp"
+#include "support/members.hpp"
 #include "support/temporary_folder.hpp"
 // doctest comes last: LibTorch's CHECK must not hide its own
 #include <doctest/doctest.h>
@@ -18,8 +19,10 @@ using skep::dht::DHT;
 using namespace std::chrono_literals;
 
 namespace {
-DHT local_dht(std::vector<std::string> initial_peers = {}) {
-  return DHT({.initial_peers = std::move(initial_peers), .host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
+DHT local_dht(std::vector<std::string> initial_peers = {}, std::shared_ptr<skep::dht::Authorizer> authorizer = {}) {
+  return DHT({.initial_peers = std::move(initial_peers),
+              .host_maddrs = {"/ip4/127.0.0.1/tcp/0"},
+              .node = {.authorizer = std::move(authorizer)}});
 }
 std::string refusal(ServerOptions options) {
   static DHT dht = local_dht();
@@ -36,6 +39,32 @@ awaitable<std::vector<Tensor>> forward(skep::dht::Node<> node, skep::p2p::PeerId
   const std::vector<Tensor> inputs{x};
   co_await node.network().call_into(peer, "ConnectionHandler.rpc_forward", tensor_message(uid, inputs), sink);
   co_return *sink->take();
+}
+// One request to nop.0 by any of the methods; what is wrong with it, or nothing.
+awaitable<std::string> refusal_of(skep::dht::Node<> node, skep::p2p::PeerId peer, std::string method,
+                                  skep::Bytes ticket) {
+  const RequestMetadata metadata{.ticket = std::move(ticket)};
+  const std::vector<Tensor> tensors(method.find("backward") == std::string::npos ? 1 : 2, torch::ones({1, 4}));
+  auto sink = std::make_shared<TensorSink>();
+  try {
+    if (method.ends_with("info")) {
+      co_await node.network().call(peer, method, skep::codec::ExpertUID{"nop.0", metadata.encode()}.encode());
+    } else if (!method.ends_with("stream")) {
+      auto message = tensor_message("nop.0", tensors);
+      metadata.prepend_to(message);
+      co_await node.network().call_into(peer, method, std::move(message), sink);
+    } else {
+      auto stream = co_await node.network().open(peer, method);
+      auto messages = tensor_stream("nop.0", tensors);
+      metadata.prepend_to(messages.front());
+      for (auto& message : messages) co_await stream.send(std::move(message));
+      co_await stream.end_of_input();
+      for (bool more = true; more;) more = co_await stream.receive_into(sink);
+    }
+  } catch (const skep::RemoteError& error) {
+    co_return error.text();
+  }
+  co_return "";
 }
 std::vector<std::optional<ExpertInfo>> find(DHT& dht, std::vector<std::string> uids) {
   return dht.run_coroutine([uids](auto node) { return get_experts(node, uids, {.latest = true}); });
@@ -221,4 +250,40 @@ TEST_CASE("a group may make its experts itself") {
   };
   const Server<Nop> server(dht, {.experts = {{.expert_uids = {"own.0"}, .make = make}}});
   CHECK(server.experts().at("own.0")->class_name() == "Touchy");
+}
+
+TEST_CASE("A10.5, H-36: a server that guards its calls serves members of the swarm only, each ticket once") {
+  const skep::test::Members members;
+  const ServerOptions options{.experts = {{.expert_uids = {"nop.0"}, .expert = {4}}}, .guard_calls = true};
+  CHECK(
+      refusal(options).starts_with("skep: guard_calls asks for tickets by the DHT's authorizer, but the DHT has none"));
+  DHT dht = local_dht({}, members.join());
+  DHT client = local_dht(dht.visible_maddrs(), members.join());
+  Server<Nop> server(dht, options);
+  server.start();
+
+  const auto ticket = [&](const skep::p2p::PeerId& server_id, const std::string& method) {
+    return client.run_coroutine([&](auto node) {
+      const skep::dht::CallGuard<skep::p2p::Host> guard(node.network(), node.options().authorizer);
+      return guard.ticket(server_id, method);
+    });
+  };
+  const auto ask = [&](const std::string& method, const skep::Bytes& with) {
+    return client.run_coroutine([&](auto node) { return refusal_of(node, dht.peer_id(), method, with); });
+  };
+  for (const char* call : {"info", "forward", "backward", "forward_stream", "backward_stream"}) {
+    CAPTURE(call);
+    const std::string method = std::string("ConnectionHandler.rpc_") + call;
+    const std::string refused = "skep: " + method + " is for members of this swarm, and the request is refused: ";
+    const skep::Bytes good = ticket(dht.peer_id(), method);
+    CHECK(ask(method, {}) == refused + "it carries no authorization, which this swarm asks for");
+    CHECK(ask(method, good) == "");
+    CHECK(ask(method, good) == refused + "it was sent before");
+    CHECK(ask(method, ticket(client.peer_id(), method)) == refused + "it was signed for another recipient");
+    CHECK(ask(method, ticket(dht.peer_id(), "another method")) == refused + "it was signed for another caller");
+  }
+  const ExpertTraffic seen = server.statistics().experts.at("nop.0");
+  CHECK(seen.unauthorized == 20);
+  CHECK(seen.forward == 2);
+  CHECK(server.statistics().updates.at("nop.0") == 2);
 }

@@ -1,6 +1,7 @@
 // How blocking calls of remote modules run on the thread of the DHT they were given.
 #pragma once
 
+#include <memory>
 #include <utility>
 
 #include "skep/async/awaitable.hpp"
@@ -18,5 +19,9 @@ T block_on(dht::DHT dht, awaitable<T> coroutine) {
 
 /// The host beneath a DHT; for use on its thread.
 [[nodiscard]] inline p2p::Host host_of(const dht::DHT& dht) { return dht.node().network(); }
+/// The authorizer by which it calls the members of a moderated swarm, or null.
+[[nodiscard]] inline std::shared_ptr<dht::Authorizer> authorizer_of(const dht::DHT& dht) {
+  return dht.node().options().authorizer;
+}
 
 }  // namespace skep::inline v0::moe::detail

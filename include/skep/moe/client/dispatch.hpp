@@ -21,7 +21,9 @@
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/call_guard.hpp"
 #include "skep/moe/dispatch_plan.hpp"
+#include "skep/moe/request_metadata.hpp"
 #include "skep/moe/uid.hpp"
 #include "skep/p2p/network.hpp"
 
@@ -37,6 +39,11 @@ struct ExpertCall {
   std::vector<std::uint32_t> rows = {};    ///< the samples it serves, for k_min
   /// Judges the whole answer on the network's executor; a sentence makes the call a failure. Null: any answer will do.
   std::function<std::optional<std::string>()> accept = {};
+  RequestMetadata metadata = {};  ///< still to be put into the first message
+
+  void attach_metadata() {
+    if (!messages.empty()) metadata.prepend_to(messages.front());
+  }
 };
 
 /// How long to wait for the answers.
@@ -64,7 +71,16 @@ struct CallOutcome {
   }
 };
 
-/// Makes one call; its answer lands in its sink and is not judged yet. `call` lives until the end.
+/// Gives the call the ticket that servers of a moderated swarm ask for; takes some 0.7 ms of the network's thread.
+/// Throws when no access is to be had in time.
+template <p2p::Network Network>
+[[nodiscard]] awaitable<void> add_ticket(Network network, std::shared_ptr<dht::Authorizer> authorizer, ExpertCall& call,
+                                         Duration timeout) {
+  const dht::CallGuard<Network> guard(std::move(network), std::move(authorizer));
+  call.metadata.ticket = co_await guard.ticket(call.expert.peer_id, call.method, timeout);
+}
+
+/// Makes one call as its messages are; its answer lands in its sink and is not judged yet. `call` lives until the end.
 /// Throws RemoteError for what the expert says itself, and what the network throws.
 template <p2p::Network Network>
 [[nodiscard]] awaitable<void> call_expert(Network network, ExpertCall& call, p2p::CallOptions options) {
@@ -94,18 +110,21 @@ template <p2p::Network Network>
 template <p2p::Network Network>
 class Dispatcher {
  public:
-  explicit Dispatcher(Network network) : network_(std::move(network)) {}
+  /// @param authorizer  of a moderated swarm, to whose servers the calls bring tickets; null: there are none
+  explicit Dispatcher(Network network, std::shared_ptr<dht::Authorizer> authorizer = nullptr)
+      : network_(std::move(network)), authorizer_(std::move(authorizer)) {}
 
   /// Runs all calls. @return their outcomes, in the order of the calls
   [[nodiscard]] awaitable<std::vector<CallOutcome>> run(std::vector<ExpertCall> calls,
                                                         DispatchOptions options = {}) const {
-    return run(std::make_shared<State>(network_, std::move(calls), options));
+    return run(std::make_shared<State>(network_, authorizer_, std::move(calls), options));
   }
 
  private:
   struct State {
-    State(Network on, std::vector<ExpertCall> to_send, DispatchOptions how)
+    State(Network on, std::shared_ptr<dht::Authorizer> member, std::vector<ExpertCall> to_send, DispatchOptions how)
         : network(std::move(on)),
+          authorizer(std::move(member)),
           calls(std::move(to_send)),
           options(how),
           outcomes(calls.size()),
@@ -122,6 +141,7 @@ class Dispatcher {
     }
 
     Network network;
+    std::shared_ptr<dht::Authorizer> authorizer;
     std::vector<ExpertCall> calls;
     DispatchOptions options;
     std::vector<CallOutcome> outcomes;
@@ -195,10 +215,13 @@ class Dispatcher {
     std::error_code code;
     std::string sentence;
     try {
-      for (const auto& message : state->calls[i].messages) state->outcomes[i].bytes += message.size();
       const DispatchOptions& wanted = state->options;
+      ExpertCall& call = state->calls[i];
+      if (state->authorizer) co_await add_ticket(state->network, state->authorizer, call, wanted.timeout);
+      call.attach_metadata();
+      for (const auto& message : call.messages) state->outcomes[i].bytes += message.size();
       const p2p::CallOptions options{.timeout = wanted.timeout, .max_response = wanted.max_response};
-      co_await call_expert(state->network, state->calls[i], options);
+      co_await call_expert(state->network, call, options);
       if (state->closed) co_return;
       if (const auto& accept = state->calls[i].accept) {
         if (auto refusal = accept()) {
@@ -236,6 +259,7 @@ class Dispatcher {
   }
 
   Network network_;
+  std::shared_ptr<dht::Authorizer> authorizer_;
 };
 
 }  // namespace skep::inline v0::moe

@@ -18,6 +18,7 @@
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/call_guard.hpp"
 #include "skep/moe/client/dispatch.hpp"
 #include "skep/moe/request_metadata.hpp"
 #include "skep/moe/tensor/request_check.hpp"
@@ -48,11 +49,19 @@ struct ExpertContract {
 };
 
 /// Asks an expert for its schema (ConnectionHandler.rpc_info). Throws what the network throws, and errc::malformed.
+/// @param authorizer  of a moderated swarm, to whose servers the call brings a ticket
 template <p2p::Network Network>
-[[nodiscard]] awaitable<std::shared_ptr<const ExpertContract>> fetch_contract(Network network, ExpertInfo expert,
-                                                                              p2p::CallOptions options = {}) {
-  const codec::ExpertUID request{expert.uid};
-  const Bytes answer = co_await network.call(expert.peer_id, "ConnectionHandler.rpc_info", request.encode(), options);
+[[nodiscard]] awaitable<std::shared_ptr<const ExpertContract>> fetch_contract(
+    Network network, ExpertInfo expert, p2p::CallOptions options = {},
+    std::shared_ptr<dht::Authorizer> authorizer = nullptr) {
+  const std::string method = "ConnectionHandler.rpc_info";
+  codec::ExpertUID request{expert.uid};
+  if (authorizer) {
+    const dht::CallGuard<Network> guard(network, std::move(authorizer));
+    request.metadata =
+        RequestMetadata{.ticket = co_await guard.ticket(expert.peer_id, method, options.timeout)}.encode();
+  }
+  const Bytes answer = co_await network.call(expert.peer_id, method, request.encode(), options);
   const auto info = codec::ExpertInfo::decode(answer);
   auto schema = info ? ExpertSchema::decode(info->serialized_info) : Result<ExpertSchema>(info.error());
   if (!schema) {
@@ -155,16 +164,6 @@ inline constexpr std::size_t unary_overhead = 64 * 1024;
 /// By how much longer than the caller waits a server may compute: the caller's own deadline shall be told first.
 inline constexpr Duration patience_margin = 250ms;
 
-/// Tells the server for how long the answer is worth computing (see RequestMetadata); Hivemind's do not look at it.
-inline void append_patience(p2p::Payload& message, Duration patience) {
-  if (patience == unlimited) return;
-  const Bytes metadata = RequestMetadata{.timeout = patience + patience_margin}.encode();
-  Bytes field;
-  codec::append_field_head(field, 3, metadata.size());
-  append(field, metadata);
-  message.append(p2p::Payload(std::move(field)));
-}
-
 [[nodiscard]] inline PreparedCall prepare_call(const ExpertInfo& expert, std::string method,
                                                std::span<const Tensor> tensors,
                                                std::span<const Compression> compressions,
@@ -191,7 +190,7 @@ inline void append_patience(p2p::Payload& message, Duration patience) {
   } else {
     call.messages.push_back(tensor_message(expert.uid, tensors, compressions));
   }
-  append_patience(call.messages.front(), terms.patience);
+  if (terms.patience != unlimited) call.metadata.timeout = terms.patience + patience_margin;
   call.sink = std::shared_ptr<p2p::AnyBodySink>(prepared.answer, &prepared.answer->sink());
   call.accept = [answer = prepared.answer, who = "expert " + expert.uid] { return answer->accept(who); };
   return prepared;

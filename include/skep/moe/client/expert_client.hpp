@@ -68,7 +68,7 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
   static awaitable<std::shared_ptr<const ExpertContract>> contract(Self self) {
     if (auto known = self->known_contract()) co_return known;
     const p2p::CallOptions options{.timeout = self->options_.forward_timeout};
-    auto fetched = co_await fetch_contract(self->network(), self->expert_, options);
+    auto fetched = co_await fetch_contract(self->network(), self->expert_, options, detail::authorizer_of(self->dht_));
     const std::scoped_lock lock(self->mutex_);
     self->contract_ = fetched;
     co_return fetched;
@@ -96,7 +96,11 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
   }
 
   static awaitable<void> send(Self self, PreparedCall prepared, Duration timeout) {
-    co_await call_expert(self->network(), prepared.call, p2p::CallOptions{.timeout = timeout});
+    const p2p::Host network = self->network();
+    const auto authorizer = detail::authorizer_of(self->dht_);
+    if (authorizer) co_await add_ticket(network, authorizer, prepared.call, timeout);
+    prepared.call.attach_metadata();
+    co_await call_expert(network, prepared.call, p2p::CallOptions{.timeout = timeout});
     if (auto refusal = prepared.call.accept()) throw Error(errc::malformed, *refusal);
   }
 

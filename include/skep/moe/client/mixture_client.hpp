@@ -65,8 +65,8 @@ class MixtureClient {
   [[nodiscard]] std::shared_ptr<const ExpertContract> contract(const ExpertChoice& choice) {
     if (auto known = known_contract()) return known;
     if (choice.experts.empty()) throw_no_expert();
-    auto fetched = detail::block_on(
-        options_.dht, first_contract(detail::host_of(options_.dht), choice.experts, options_.forward_timeout));
+    auto fetched =
+        detail::block_on(options_.dht, first_contract(options_.dht, choice.experts, options_.forward_timeout));
     const std::scoped_lock lock(mutex_);
     contract_ = fetched;
     return fetched;
@@ -169,9 +169,9 @@ class MixtureClient {
     return [now, penalties = penalties_](const ExpertInfo& expert) { return penalties.skips(expert, now); };
   }
 
-  static awaitable<std::shared_ptr<const ExpertContract>> first_contract(p2p::Host host,
-                                                                         std::vector<ExpertInfo> experts,
+  static awaitable<std::shared_ptr<const ExpertContract>> first_contract(dht::DHT dht, std::vector<ExpertInfo> experts,
                                                                          Duration timeout) {
+    const p2p::Host host = detail::host_of(dht);
     const SteadyTime deadline = deadline_after(host.steady_now(), timeout);
     std::exception_ptr failure;
     for (auto& expert : experts) {
@@ -179,7 +179,8 @@ class MixtureClient {
         const Duration left = deadline == SteadyTime::max() ? unlimited : deadline - host.steady_now();
         // one that hangs must not use up the time of all
         const Duration share = std::min(left, std::max<Duration>(left / 4, 1s));
-        co_return co_await fetch_contract(host, std::move(expert), p2p::CallOptions{.timeout = share});
+        co_return co_await fetch_contract(host, std::move(expert), p2p::CallOptions{.timeout = share},
+                                          detail::authorizer_of(dht));
       } catch (const std::exception&) {
         failure = std::current_exception();
       }
@@ -191,7 +192,7 @@ class MixtureClient {
 
   /// Sends what an exchange holds and remembers who failed.
   void run(const MixturePass& pass, Exchange& exchange, const DispatchOptions& limits) {
-    const Dispatcher<p2p::Host> dispatcher(detail::host_of(options_.dht));
+    const Dispatcher<p2p::Host> dispatcher(detail::host_of(options_.dht), detail::authorizer_of(options_.dht));
     const SteadyTime start = std::chrono::steady_clock::now();
     exchange.outcomes = detail::block_on(options_.dht, dispatcher.run(std::move(exchange.sent), limits));
     const SteadyTime now = std::chrono::steady_clock::now();

@@ -15,6 +15,7 @@
 #include "skep/codec/moe_messages.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
+#include "skep/moe/request_metadata.hpp"
 #include "skep/moe/server/expert_request.hpp"
 #include "skep/moe/server/handler_state.hpp"
 #include "skep/moe/tensor/serialize.hpp"
@@ -87,8 +88,10 @@ template <p2p::Network N>
                                            std::string method, typename N::Stream stream) {
   const auto received = std::make_shared<ExpertRequest<N>>(state, stream.peer(), kind, std::move(method),
                                                            state->options.max_request_size);
-  bool more = true;
-  while (more && !received->refused()) more = co_await stream.receive_into(received);
+  for (bool more = true; more && !received->refused();) {
+    more = co_await stream.receive_into(received);
+    received->authorize();
+  }
   AcceptedRequest request = received->accept();
   const ExpertBackend& expert = *request.expert;
   const TensorBatch answer = co_await compute(state, kind, std::move(request), Urgency::stream);
@@ -102,7 +105,7 @@ template <p2p::Network N>
   const auto message = codec::ExpertUID::decode(request.body);
   if (!message) throw Error(message.error(), "the message is not an ExpertUID");
   const ExpertBackend& expert = state->require(message->uid);
-  state->authorize(request.peer, request.method, message->uid);
+  state->authorize(request.peer, request.method, message->uid, RequestMetadata::decode(message->metadata).ticket);
   ++state->traffic->of(message->uid).info;
   co_return codec::ExpertInfo{expert.get_info()}.encode();
 }

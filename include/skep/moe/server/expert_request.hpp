@@ -67,6 +67,14 @@ class ExpertRequest final : public p2p::AnyBodySink {
   /// Whether reading on is of no use.
   [[nodiscard]] bool refused() const noexcept { return !sink_.refusal().empty(); }
 
+  /// Asks whether the peer may do this, once, when its first message is there: before more of a stream is kept.
+  /// Throws the sentence that refuses it.
+  void authorize() {
+    if (metadata_ || sink_.uid().empty()) return;
+    metadata_ = RequestMetadata::decode(sink_.metadata());
+    state_->authorize(peer_, method_, sink_.uid(), metadata_->ticket);
+  }
+
   /// The request that was received whole; once. Throws the sentence that refuses it.
   [[nodiscard]] AcceptedRequest accept() {
     if (sink_.messages() == 0) throw Error(errc::malformed, "the request ended before its first message");
@@ -77,7 +85,7 @@ class ExpertRequest final : public p2p::AnyBodySink {
       throw Error(errc::busy, "busy: " + sink_.refusal() + ", retry in 100 ms");
     }
     ExpertBackend& expert = state_->require(sink_.uid());
-    state_->authorize(peer_, method_, sink_.uid());
+    authorize();
     auto tensors = sink_.take();
     auto reason = tensors ? check_of(expert, kind_).tensors(*tensors) : sink_.refusal();
     if (reason) {
@@ -85,8 +93,8 @@ class ExpertRequest final : public p2p::AnyBodySink {
       throw Error(errc::invalid_argument, "expert " + printable(sink_.uid()) + " refused the request: " + *reason);
     }
     Duration patience = state_->options.request_timeout;
-    if (const auto timeout = RequestMetadata::decode(sink_.metadata()).timeout) {
-      patience = std::min(patience, begun_ + *timeout - state_->net.steady_now());
+    if (metadata_ && metadata_->timeout) {
+      patience = std::min(patience, begun_ + *metadata_->timeout - state_->net.steady_now());
     }
     if (patience <= Duration::zero()) {
       ++traffic().expired;
@@ -128,6 +136,7 @@ class ExpertRequest final : public p2p::AnyBodySink {
   std::string method_;
   SteadyTime begun_;
   PeerQuotas::Ticket ticket_;
+  std::optional<RequestMetadata> metadata_;  // read when the peer is authorized
   bool over_quota_ = false;
   bool accepted_ = false;
   std::size_t bytes_ = 0;

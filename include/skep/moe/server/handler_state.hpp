@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "skep/async/event.hpp"
+#include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/call_guard.hpp"
 #include "skep/moe/peer_quotas.hpp"
 #include "skep/moe/server/expert_backend.hpp"
 #include "skep/moe/server/traffic.hpp"
@@ -26,9 +28,24 @@ namespace skep::inline v0::moe {
 using ExpertTable = std::map<std::string, std::shared_ptr<ExpertBackend>, std::less<>>;
 
 /// Says whether a peer may call a method ("ConnectionHandler.rpc_forward") of an expert: nothing, or the sentence that
-/// refuses it. Called on the network's executor, before anything is computed; must not block.
-using Authorize =
-    std::function<std::optional<std::string>(const p2p::PeerId& peer, std::string_view method, std::string_view uid)>;
+/// refuses it. The ticket is what the request's metadata says (RequestMetadata), empty where it says nothing. Called
+/// once a request, on the network's executor, before anything is computed; must not block.
+using Authorize = std::function<std::optional<std::string>(const p2p::PeerId& peer, std::string_view method,
+                                                           std::string_view uid, BytesView ticket)>;
+
+/// Admits members of a moderated swarm only, by their tickets, and of these whom `further` admits.
+template <p2p::Network N>
+[[nodiscard]] Authorize members_only(dht::CallGuard<N> guard, Authorize further = {}) {
+  return [guard = std::move(guard), further = std::move(further)](
+             const p2p::PeerId& peer, std::string_view method, std::string_view uid,
+             BytesView ticket) mutable -> std::optional<std::string> {
+    if (const auto admitted = guard.authorize(peer, method, ticket); !admitted) {
+      return std::string(method) +
+             " is for members of this swarm, and the request is refused: " + admitted.error().message();
+    }
+    return further ? further(peer, method, uid, ticket) : std::nullopt;
+  };
+}
 
 /// Options of a ConnectionHandler.
 struct ConnectionHandlerOptions {
@@ -73,9 +90,9 @@ struct HandlerState {
   }
 
   /// Throws the sentence for a peer that may not do this.
-  void authorize(const p2p::PeerId& peer, std::string_view method, std::string_view uid) const {
+  void authorize(const p2p::PeerId& peer, std::string_view method, std::string_view uid, BytesView ticket) const {
     if (!options.authorize) return;
-    const auto refusal = options.authorize(peer, method, uid);
+    const auto refusal = options.authorize(peer, method, uid, ticket);
     if (!refusal) return;
     ++traffic->of(uid).unauthorized;
     throw Error(errc::refused, *refusal);

@@ -53,6 +53,11 @@ class Server {
   Server(dht::DHT dht, ServerOptions options)
       : dht_(std::move(dht)), options_(std::move(options)), runtime_({.threads = options_.threads}) {
     check(options_);
+    if (options_.guard_calls && !dht_.node().options().authorizer) {
+      throw Error(errc::invalid_argument,
+                  "guard_calls asks for tickets by the DHT's authorizer, but the DHT has none; give it one in "
+                  "node.authorizer");
+    }
     for (const ExpertGroup& group : options_.experts) {
       if (!group.make) (void)Classes::index_of(group.expert_cls);
     }
@@ -108,6 +113,7 @@ class Server {
         if (phase_ != Phase::starting) throw Error(errc::closed, "the server was shut down while it started");
         if (checkpoints_) saver_ = std::make_unique<CheckpointSaver>(checkpoints_, all_experts());
         const detail::ServingOptions serving{.handler = options_.handler,
+                                             .guard_calls = options_.guard_calls,
                                              .period = options_.update_period,
                                              .expiration = options_.declaration_life(),
                                              .leave_timeout = options_.leave_timeout,

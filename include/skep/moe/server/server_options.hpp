@@ -64,6 +64,9 @@ struct ServerOptions {
   std::optional<Duration> expiration = {};  ///< life of a declaration; max(2 x update_period, 3 s) when not given
   Duration leave_timeout = 5s;              ///< for requests in hand and the withdrawal when it shuts down
   ConnectionHandlerOptions handler = {};
+  /// Every expert call needs a ticket by the DHT's authorizer: only members of the moderated swarm are served, which
+  /// shuts out Hivemind's clients, who have none.
+  bool guard_calls = false;
   CheckpointOptions checkpoints = {};  ///< where experts are saved and restored from; no directory: neither
 
   [[nodiscard]] Duration declaration_life() const {

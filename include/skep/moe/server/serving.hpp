@@ -31,6 +31,7 @@ namespace detail {
 /// How a server serves.
 struct ServingOptions {
   ConnectionHandlerOptions handler = {};
+  bool guard_calls = false;     ///< only members of the moderated swarm are served
   Duration period = 30s;        ///< between two declarations
   Duration expiration = 60s;    ///< life of a declaration
   Duration leave_timeout = 5s;  ///< for what is in hand to be answered and for the declarations to be withdrawn
@@ -130,6 +131,10 @@ inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, d
   }
   std::vector<std::string> uids;
   for (const auto& [uid, expert] : experts) uids.push_back(uid);
+  if (options.guard_calls) {
+    const dht::CallGuard<p2p::Host> guard(node.network(), node.options().authorizer);
+    options.handler.authorize = members_only(guard, std::move(options.handler.authorize));
+  }
   ConnectionHandler<p2p::Host> handler(node.network(), std::move(experts), options.handler, options.traffic);
   Scope declaring(executor, "server");
   declaring.spawn(keep_declared(network, node, uids, options.period, options.expiration));
