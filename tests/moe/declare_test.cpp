@@ -5,9 +5,13 @@
 #include <tuple>
 
 #include "skep/codec/dht_messages.hpp"
+#include "skep/dht/ed25519_validator.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/dht/record.hpp"
+#include "skep/moe/beam_search.hpp"
+#include "skep/moe/dht_store.hpp"
+#include "skep/moe/withdraw.hpp"
 #include "skep/sim/network.hpp"
 #include "support/experts.hpp"
 #include "support/vectors.hpp"
@@ -162,4 +166,52 @@ TEST_CASE("a declaration says who stands where it was rejected") {
       CHECK(record.visible() == (record.key != "ffn.3.5"));
     }
   }());
+}
+
+TEST_CASE("H-37 a declaration endorsed by its owner cannot be taken over, and is read by everybody as any other") {
+  using Signed = dht::Ed25519SignatureValidator;
+  using SignedNode = dht::Node<sim::Host, Signed>;
+  sim::World world;
+  const auto join = [&](std::vector<p2p::PeerId> peers) {
+    return world.run(SignedNode::create(sim::Host(world), {.initial_peers = std::move(peers)},
+                                        Signed(crypto::Ed25519KeyPair::generate())));
+  };
+  SignedNode owner = join({});
+  SignedNode attacker = join({owner.peer_id()});
+  SignedNode member = join({owner.peer_id()});
+  Node anybody = world.run(Node::create(sim::Host(world), {.initial_peers = {owner.peer_id()}}));  // checks nothing
+  const std::string tag = owner.protocol().validator.owner_tag();
+  const std::vector<std::string> uids{"ffn.1", "ffn.2"};
+  const WallTime until = owner.now() + 60s;
+
+  const auto declared = world.run(moe::declare_experts(owner, uids, until, {}, tag));
+  REQUIRE(declared.size() == 6);  // of each its uid, its place below "ffn.", and the endorsement
+  for (const auto& record : declared) CHECK(record.visible());
+  CHECK(declared[4].endorsement);
+  CHECK(declared[4].key == "ffn.1");
+  CHECK_FALSE(declared[3].endorsement);
+
+  // for readers that know of no owners the records are Hivemind's
+  CHECK(world.run(moe::get_experts(anybody, uids)).at(1)->peer_id == owner.peer_id());
+  moe::MoEBeamSearcher searcher(moe::DhtStore(anybody), "ffn.", {4});
+  const auto best = world.run(searcher.find_best_experts({{0, 2, 1, 0}}, 2));
+  REQUIRE(best.size() == 2);
+  CHECK(best[0].uid == "ffn.1");
+  CHECK(best[0].peer_id == owner.peer_id());
+
+  // whoever declares later takes the plain records over, but not the owner's word
+  const auto stolen = world.run(moe::declare_experts(attacker, uids, until + 10s, {}, tag));
+  CHECK(stolen[0].stored);
+  CHECK_FALSE(stolen[4].visible());
+  (void)world.run(moe::declare_experts(attacker, uids, until + 10s, {}, attacker.protocol().validator.owner_tag()));
+  CHECK(world.run(moe::get_experts(member, uids, {.latest = true})).at(0)->peer_id == attacker.peer_id());
+  const auto trusted = [&] {
+    return world.run(moe::get_endorsed_experts(member, {"ffn.2", "ffn.3"}, tag, {.latest = true}));
+  };
+  REQUIRE(trusted()[0]);
+  CHECK(trusted()[0]->peer_id == owner.peer_id());
+  CHECK_FALSE(trusted()[1]);
+
+  (void)world.run(moe::withdraw_experts(owner, uids, until, {}, tag));
+  CHECK_FALSE(trusted()[0]);
 }

@@ -9,6 +9,7 @@
 #include "skep/core/bytes.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/options.hpp"
+#include "skep/dht/validator.hpp"
 
 namespace skep::inline v0::dht {
 
@@ -24,6 +25,13 @@ namespace skep::inline v0::dht {
 [[nodiscard]] inline StoreItem endorsement(msgpack::Value key, msgpack::Value value, std::string_view owner_tag,
                                            WallTime expiration) {
   return {endorsements_of(std::move(key)), std::move(value), expiration, msgpack::Value(to_bytes(owner_tag))};
+}
+
+/// Whether what is stored under an owner's tag is signed by this validator; otherwise nobody would believe it.
+template <RecordValidator V>
+[[nodiscard]] bool signs_for(V& validator, std::string_view owner_tag) {
+  const Bytes subkey = msgpack::encode(msgpack::Value(to_bytes(owner_tag)));
+  return !owner_tag.empty() && !validator.sign({.key = {}, .subkey = subkey, .value = {}, .expiration = {}}).empty();
 }
 
 /// What the owner of a tag endorsed, in what was found under `endorsements_of(key)`; null when he did not. To be

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,8 @@
 #include "skep/core/error.hpp"
 #include "skep/core/result.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/endorsement.hpp"
+#include "skep/dht/key.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/moe/uid.hpp"
 #include "skep/p2p/peer_id.hpp"
@@ -37,6 +40,7 @@ struct DeclaredRecord {
   std::optional<Coordinate> coordinate;  ///< the place in the prefix's dictionary
   dht::StoreResult stored;
   std::optional<ExpertInfo> other = {};  ///< what stands there instead and lives longer, where it was rejected
+  bool endorsement = false;              ///< it is the owner's signed word about the uid
 
   /// Whether a search finds the expert, or another below the same prefix, by this record.
   [[nodiscard]] bool visible() const noexcept { return stored || (coordinate && other); }
@@ -81,10 +85,12 @@ struct PeerText {
 
 /// The records that make experts visible (wire format of Hivemind 1.1, records of a Server): for each uid the peer id
 /// under the uid itself, and under each of its prefixes the pair (uid, peer id) at the next coordinate. Where several
-/// experts share a prefix's coordinate, the last stands there as the example.
+/// experts share a prefix's coordinate, the last stands there as the example. Behind these, for an owner, his
+/// endorsement of each uid's peer.
 /// Throws errc::invalid_argument for a uid that breaks the rules.
 [[nodiscard]] inline std::vector<dht::StoreItem> expert_records(const std::vector<std::string>& uids,
-                                                                const p2p::PeerId& peer, WallTime expiration) {
+                                                                const p2p::PeerId& peer, WallTime expiration,
+                                                                std::string_view owner_tag = {}) {
   std::vector<dht::StoreItem> records;
   std::map<PrefixEntry, std::size_t> examples;
   for (const std::string& uid : uids) {
@@ -99,6 +105,10 @@ struct PeerText {
         records[place->second].value = detail::endpoint_value({uid, peer});
       }
     }
+  }
+  if (owner_tag.empty()) return records;
+  for (const std::string& uid : uids) {
+    records.push_back(dht::endorsement(uid, peer.to_string(), owner_tag, expiration));
   }
   return records;
 }
@@ -129,6 +139,16 @@ struct StandingEntry {
   return ExpertInfo{key, *std::move(id)};
 }
 
+/// A record of a declaration, of which nothing has become yet.
+[[nodiscard]] inline DeclaredRecord place_of(const dht::StoreItem& record) {
+  if (const auto* key = record.key.get_if<codec::msgpack::Tuple>()) {
+    return {.key = *key->items[0].get_if<std::string>(), .coordinate = {}, .stored = {}, .endorsement = true};
+  }
+  DeclaredRecord place{.key = *record.key.get_if<std::string>(), .coordinate = {}, .stored = {}};
+  if (record.subkey) place.coordinate = static_cast<Coordinate>(*record.subkey->get_if<std::int64_t>());
+  return place;
+}
+
 /// By how much a record must outlive the one it replaces.
 inline constexpr std::chrono::milliseconds beyond{1};
 
@@ -137,25 +157,25 @@ inline constexpr std::chrono::milliseconds beyond{1};
 /// Declares that `node`'s peer serves these experts until `expiration`; servers repeat it while they live. Where it is
 /// rejected because of an entry that says there is no expert and lives longer (a Hivemind client that looked earlier
 /// leaves one for five minutes, a server that left one until its declarations end), it is repeated just beyond that.
+/// @param owner_tag  of a signature validator of the node (`owner_tag()`): that owner endorses the declarations, for
+///                   `get_endorsed_experts`; anybody can write over the rest, nobody over that. Empty: nobody does
 /// @return what became of each record
 /// Throws errc::invalid_argument for a uid that breaks the rules, and what the node throws.
 template <ExpertDirectory Node>
 [[nodiscard]] awaitable<std::vector<DeclaredRecord>> declare_experts(Node node, std::vector<std::string> uids,
                                                                      WallTime expiration,
-                                                                     dht::StoreOptions options = {}) {
-  const std::vector<dht::StoreItem> records = expert_records(uids, node.peer_id(), expiration);
+                                                                     dht::StoreOptions options = {},
+                                                                     std::string owner_tag = {}) {
+  const std::vector<dht::StoreItem> records = expert_records(uids, node.peer_id(), expiration, owner_tag);
   std::vector<DeclaredRecord> declared;
-  for (const auto& record : records) {
-    DeclaredRecord& one = declared.emplace_back();
-    one.key = *record.key.template get_if<std::string>();
-    if (record.subkey) one.coordinate = static_cast<Coordinate>(*record.subkey->template get_if<std::int64_t>());
-  }
+  declared.reserve(records.size());
+  for (const auto& record : records) declared.push_back(detail::place_of(record));
   const auto stored = co_await node.store_many(records, options);
   std::vector<std::size_t> rejected;
   std::vector<std::string> keys;
   for (std::size_t i = 0; i < declared.size(); ++i) {
     declared[i].stored = stored[i];
-    if (stored[i] || stored[i].rejected == 0) continue;
+    if (stored[i] || stored[i].rejected == 0 || declared[i].endorsement) continue;
     rejected.push_back(i);
     keys.push_back(declared[i].key);
   }
@@ -191,6 +211,30 @@ template <ExpertDirectory Node>
     const auto* peer = found[i] ? found[i]->value.template get_if<std::string>() : nullptr;
     if (!peer || !is_valid_uid(uids[i])) continue;
     if (auto id = p2p::PeerId::from_text(*peer)) experts[i] = ExpertInfo{std::move(uids[i]), *std::move(id)};
+  }
+  co_return experts;
+}
+
+/// The same by the word of an owner alone: only what he has endorsed counts, whoever else has declared what. `node`
+/// needs the signature validator of the owner's kind, or it believes endorsements that he did not sign. Tells who to
+/// trust among those that a search found.
+/// @param owner_tag  `owner_tag()` of the validator by which he declares
+template <ExpertDirectory Node>
+  requires requires(Node& node, std::vector<dht::DHTID> keys, dht::GetOptions options) {
+    node.get_many_by_id(keys, options);
+  }
+[[nodiscard]] awaitable<std::vector<std::optional<ExpertInfo>>> get_endorsed_experts(Node node,
+                                                                                     std::vector<std::string> uids,
+                                                                                     std::string owner_tag,
+                                                                                     dht::GetOptions options = {}) {
+  std::vector<dht::DHTID> keys;
+  keys.reserve(uids.size());
+  for (const std::string& uid : uids) keys.push_back(dht::key_id(dht::endorsements_of(uid)));
+  const auto found = co_await node.get_many_by_id(std::move(keys), options);
+  std::vector<std::optional<ExpertInfo>> experts(uids.size());
+  for (std::size_t i = 0; i < uids.size(); ++i) {
+    const auto* peer = found[i] ? dht::endorsed_by(*found[i], owner_tag) : nullptr;
+    if (peer && is_valid_uid(uids[i])) experts[i] = detail::expert_of_entry(uids[i], std::nullopt, *peer);
   }
   co_return experts;
 }

@@ -94,16 +94,24 @@ using FoundByKey = std::map<std::string, std::optional<dht::Found>>;
 /// Takes back what `node`'s peer declared of these experts.
 /// @param declared_until  the expiration of the last declaration
 /// @param options         its timeout bounds the looking and the storing, each
+/// @param owner_tag       of the owner who endorsed it; empty: nobody did
 /// Throws errc::invalid_argument for a uid that breaks the rules, and what the node throws.
 template <ExpertDirectory Node>
 [[nodiscard]] awaitable<std::vector<dht::StoreResult>> withdraw_experts(Node node, std::vector<std::string> uids,
                                                                         WallTime declared_until,
-                                                                        dht::StoreOptions options = {}) {
+                                                                        dht::StoreOptions options = {},
+                                                                        std::string owner_tag = {}) {
   const std::vector<std::string> keys = withdrawal_keys(uids);
   auto found = co_await node.get_many(keys, {.latest = true, .timeout = options.timeout});
   FoundByKey by_key;
   for (std::size_t i = 0; i < keys.size(); ++i) by_key.emplace(keys[i], std::move(found[i]));
-  co_return co_await node.store_many(withdrawal_records(uids, node.peer_id(), declared_until, by_key), options);
+  auto records = withdrawal_records(uids, node.peer_id(), declared_until, by_key);
+  if (!owner_tag.empty()) {
+    for (const std::string& uid : uids) {
+      records.push_back(dht::endorsement(uid, {}, owner_tag, declared_until + detail::beyond));
+    }
+  }
+  co_return co_await node.store_many(std::move(records), options);
 }
 
 }  // namespace skep::inline v0::moe

@@ -8,6 +8,7 @@
 
 #include "moe/server/experts.hpp"
 #include "skep/dht/dht.hpp"
+#include "skep/dht/ed25519_validator.hpp"
 #include "support/members.hpp"
 #include "support/temporary_folder.hpp"
 // doctest comes last: LibTorch's CHECK must not hide its own
@@ -286,4 +287,39 @@ TEST_CASE("A10.5, H-36: a server that guards its calls serves members of the swa
   CHECK(seen.unauthorized == 20);
   CHECK(seen.forward == 2);
   CHECK(server.statistics().updates.at("nop.0") == 2);
+}
+
+TEST_CASE("H-37: a server endorses its declarations as the owner whose key its DHT has") {
+  using skep::dht::Ed25519SignatureValidator;
+  const Ed25519SignatureValidator key(skep::crypto::Ed25519KeyPair::generate());
+  const ServerOptions options{.experts = {{.expert_uids = {"nop.0"}, .expert = {4}}}, .owner_tag = key.owner_tag()};
+  CHECK(refusal(options).starts_with("skep: owner_tag names an owner for whom the DHT does not sign"));
+  const auto local = [](std::vector<std::string> peers, const Ed25519SignatureValidator& validator) {
+    return skep::dht::BasicDHT<Ed25519SignatureValidator>(
+        {.initial_peers = std::move(peers), .host_maddrs = {"/ip4/127.0.0.1/tcp/0"}}, validator);
+  };
+  auto dht = local({}, key);
+  auto other = local(dht.visible_maddrs(), Ed25519SignatureValidator(skep::crypto::Ed25519KeyPair::generate()));
+  const auto endorsed = [&] {
+    return other
+        .run_coroutine([&](auto node) {
+          return get_endorsed_experts(std::move(node), {"nop.0"}, key.owner_tag(), {.latest = true});
+        })
+        .front();
+  };
+  Server<Nop> server(dht, options);
+  server.start();
+  // another declares the uid for longer, and would endorse it in the owner's name
+  const auto taken = other.run_coroutine([&](auto node) {
+    const auto until = node.now() + 3600s;
+    return declare_experts(std::move(node), {"nop.0"}, until, {}, key.owner_tag());
+  });
+  CHECK(taken.front().stored);
+  CHECK_FALSE(taken.back().visible());
+  DHT client = local_dht(dht.visible_maddrs());
+  CHECK(find(client, {"nop.0"}).front()->peer_id == other.peer_id());
+  REQUIRE(endorsed());
+  CHECK(endorsed()->peer_id == dht.peer_id());
+  server.shutdown();
+  CHECK_FALSE(endorsed());
 }

@@ -50,14 +50,13 @@ class Server {
  public:
   /// Chooses the uids, makes the experts and restores those that have checkpoints. Blocks while the DHT is asked which
   /// uids are taken.
-  Server(dht::DHT dht, ServerOptions options)
-      : dht_(std::move(dht)), options_(std::move(options)), runtime_({.threads = options_.threads}) {
+  template <dht::RecordValidator V>
+  Server(dht::BasicDHT<V> dht, ServerOptions options)
+      : dht_(std::make_unique<detail::ServerDhtOf<V>>(std::move(dht))),
+        options_(std::move(options)),
+        runtime_({.threads = options_.threads}) {
     check(options_);
-    if (options_.guard_calls && !dht_.node().options().authorizer) {
-      throw Error(errc::invalid_argument,
-                  "guard_calls asks for tickets by the DHT's authorizer, but the DHT has none; give it one in "
-                  "node.authorizer");
-    }
+    dht_->check(options_.guard_calls, options_.owner_tag);
     for (const ExpertGroup& group : options_.experts) {
       if (!group.make) (void)Classes::index_of(group.expert_cls);
     }
@@ -114,16 +113,14 @@ class Server {
         if (checkpoints_) saver_ = std::make_unique<CheckpointSaver>(checkpoints_, all_experts());
         const detail::ServingOptions serving{.handler = options_.handler,
                                              .guard_calls = options_.guard_calls,
+                                             .owner_tag = options_.owner_tag,
                                              .period = options_.update_period,
                                              .expiration = options_.declaration_life(),
                                              .leave_timeout = options_.leave_timeout,
                                              .traffic = traffic_};
-        serving_ =
-            dht_.run_coroutine_future([network = network_, experts = experts_, serving](dht::Node<p2p::Host> node) {
-              return detail::serve_experts(network, std::move(node), experts, serving);
-            });
+        serving_ = dht_->serve(network_, experts_, serving);
       }
-      dht_.run_coroutine([network = network_](const auto&) { return detail::wait_until_declared(network); });
+      dht_->wait_until_declared(network_);
     } catch (...) {
       stop();
       throw;
@@ -192,9 +189,7 @@ class Server {
       if (chosen[i].size() >= group.num_experts) continue;
       std::uint64_t seed = 0;
       crypto::random_bytes({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
-      const auto free = dht_.run_coroutine([&](dht::Node<p2p::Host> node) {
-        return free_uids(std::move(node), group.expert_pattern, group.num_experts - chosen[i].size(), taken, seed);
-      });
+      const auto free = dht_->free_uids(group.expert_pattern, group.num_experts - chosen[i].size(), taken, seed);
       chosen[i].insert(chosen[i].end(), free.begin(), free.end());
       if (chosen[i].empty()) {
         throw Error(errc::not_found, "no free expert uid was found in the pattern " +
@@ -241,7 +236,7 @@ class Server {
     }
     log(LogLevel::info, "server", "Shutting down");
     try {
-      dht_.run_coroutine([network = network_](const auto&) { return detail::ask_to_leave(network); });
+      dht_->ask_to_leave(network_);
     } catch (const std::exception& e) {  // a DHT that is closed has let go of the server already
       if (!is_closed(e)) log(LogLevel::error, "server", e.what());
     }
@@ -265,7 +260,7 @@ class Server {
     return error != nullptr && error->code() == errc::closed;
   }
 
-  dht::DHT dht_;
+  std::unique_ptr<detail::ServerDht> dht_;
   ServerOptions options_;
   Runtime runtime_;
   ExpertTable experts_;

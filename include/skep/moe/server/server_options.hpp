@@ -67,6 +67,9 @@ struct ServerOptions {
   /// Every expert call needs a ticket by the DHT's authorizer: only members of the moderated swarm are served, which
   /// shuts out Hivemind's clients, who have none.
   bool guard_calls = false;
+  /// Endorse the declarations as this owner (see `declare_experts`): the `owner_tag()` of a signature validator of the
+  /// DHT, such as `BasicDHT dht(options, Ed25519SignatureValidator(key))`. Empty: nobody does, as in Hivemind.
+  std::string owner_tag = {};
   CheckpointOptions checkpoints = {};  ///< where experts are saved and restored from; no directory: neither
 
   [[nodiscard]] Duration declaration_life() const {

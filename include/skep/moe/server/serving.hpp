@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
+#include <future>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,8 +20,10 @@
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/dht.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/moe/declare.hpp"
+#include "skep/moe/server/choose_uids.hpp"
 #include "skep/moe/server/connection_handler.hpp"
 #include "skep/moe/server/traffic.hpp"
 #include "skep/moe/withdraw.hpp"
@@ -32,6 +37,7 @@ namespace detail {
 struct ServingOptions {
   ConnectionHandlerOptions handler = {};
   bool guard_calls = false;     ///< only members of the moderated swarm are served
+  std::string owner_tag = {};   ///< who endorses the declarations; empty: nobody
   Duration period = 30s;        ///< between two declarations
   Duration expiration = 60s;    ///< life of a declaration
   Duration leave_timeout = 5s;  ///< for what is in hand to be answered and for the declarations to be withdrawn
@@ -66,9 +72,11 @@ inline bool report_declaration(const std::vector<DeclaredRecord>& records) {
 
 /// Tells the DHT of the experts; a failure is logged and does not end the server. @return whether it worked
 template <ExpertDirectory Node>
-awaitable<bool> declare_once(Node node, std::vector<std::string> uids, WallTime expiration, Duration timeout) {
+awaitable<bool> declare_once(Node node, std::vector<std::string> uids, WallTime expiration, Duration timeout,
+                             std::string owner_tag = {}) {
   try {
-    const auto records = co_await declare_experts(node, std::move(uids), expiration, {.timeout = timeout});
+    const auto records =
+        co_await declare_experts(node, std::move(uids), expiration, {.timeout = timeout}, std::move(owner_tag));
     co_return report_declaration(records);
   } catch (const std::exception& e) {
     if (is_cancellation(std::current_exception())) throw;
@@ -81,10 +89,10 @@ awaitable<bool> declare_once(Node node, std::vector<std::string> uids, WallTime 
 /// Declares the experts, and again every period, after a failure sooner, until cancelled.
 template <ExpertDirectory Node>
 awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node node, std::vector<std::string> uids,
-                              Duration period, Duration expiration) {
+                              Duration period, Duration expiration, std::string owner_tag = {}) {
   for (;;) {
     network->declared_until = node.now() + expiration;
-    const bool worked = co_await declare_once(node, uids, network->declared_until, period);
+    const bool worked = co_await declare_once(node, uids, network->declared_until, period, owner_tag);
     network->declared->set();
     const Duration wait = worked ? period : period / 4;
     co_await node.network().sleep_until(node.network().steady_now() + wait);
@@ -93,10 +101,12 @@ awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node nod
 
 /// Takes the declarations back, as far as that works within `timeout`.
 template <ExpertDirectory Node>
-awaitable<void> withdraw(Node node, std::vector<std::string> uids, WallTime declared_until, Duration timeout) {
+awaitable<void> withdraw(Node node, std::vector<std::string> uids, WallTime declared_until, Duration timeout,
+                         std::string owner_tag = {}) {
   try {
     const auto stored = co_await with_timeout(
-        node.network(), timeout, withdraw_experts(node, std::move(uids), declared_until, {.timeout = timeout / 2}),
+        node.network(), timeout,
+        withdraw_experts(node, std::move(uids), declared_until, {.timeout = timeout / 2}, std::move(owner_tag)),
         "withdrawing the experts");
     const auto kept = std::ranges::count_if(stored, [](const dht::StoreResult& one) { return bool(one); });
     log(LogLevel::debug, "server",
@@ -120,8 +130,9 @@ awaitable<void> finish_requests(N net, ConnectionHandler<N>& handler, Duration t
 
 /// Serves until told to leave, or until the DHT ends. Leaving, it refuses new requests, answers those in hand and
 /// withdraws the experts from the DHT.
-inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host> node,
-                                     ExpertTable experts, ServingOptions options) {
+template <dht::RecordValidator V>
+awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, dht::Node<p2p::Host, V> node,
+                              ExpertTable experts, ServingOptions options) {
   const Executor executor = node.network().executor();
   network->declared.emplace(executor);
   network->leave.emplace(executor);
@@ -137,7 +148,7 @@ inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, d
   }
   ConnectionHandler<p2p::Host> handler(node.network(), std::move(experts), options.handler, options.traffic);
   Scope declaring(executor, "server");
-  declaring.spawn(keep_declared(network, node, uids, options.period, options.expiration));
+  declaring.spawn(keep_declared(network, node, uids, options.period, options.expiration, options.owner_tag));
   bool asked = true;
   try {
     co_await network->leave->wait();
@@ -151,7 +162,7 @@ inline awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, d
   if (asked) {
     Scope leaving(executor, "server");
     leaving.spawn(finish_requests(node.network(), handler, options.leave_timeout));
-    leaving.spawn(withdraw(node, std::move(uids), network->declared_until, options.leave_timeout));
+    leaving.spawn(withdraw(node, std::move(uids), network->declared_until, options.leave_timeout, options.owner_tag));
     co_await leaving.join();
   }
   handler.close();
@@ -166,6 +177,68 @@ inline awaitable<void> ask_to_leave(std::shared_ptr<ServerOnNetwork> network) {
   if (network->leave) network->leave->set();
   co_return;
 }
+
+/// What a server needs of its DHT, whatever validators that has. Members block.
+class ServerDht {
+ public:
+  ServerDht() = default;
+  ServerDht(const ServerDht&) = delete;
+  ServerDht& operator=(const ServerDht&) = delete;
+  virtual ~ServerDht() = default;
+
+  /// Throws errc::invalid_argument for options that need what this DHT does not have.
+  virtual void check(bool guard_calls, const std::string& owner_tag) = 0;
+  [[nodiscard]] virtual std::vector<std::string> free_uids(std::string pattern, std::size_t wanted,
+                                                           std::set<std::string> taken, std::uint64_t seed) = 0;
+  /// Begins to serve. @return when the network has been left
+  [[nodiscard]] virtual std::future<void> serve(std::shared_ptr<ServerOnNetwork> network, ExpertTable experts,
+                                                ServingOptions options) = 0;
+  virtual void wait_until_declared(std::shared_ptr<ServerOnNetwork> network) = 0;
+  virtual void ask_to_leave(std::shared_ptr<ServerOnNetwork> network) = 0;
+};
+
+template <dht::RecordValidator V>
+class ServerDhtOf final : public ServerDht {
+  using Node = dht::Node<p2p::Host, V>;
+
+ public:
+  explicit ServerDhtOf(dht::BasicDHT<V> dht) : dht_(std::move(dht)) {}
+
+  void check(bool guard_calls, const std::string& owner_tag) override {
+    if (guard_calls && !dht_.node().options().authorizer) {
+      throw Error(errc::invalid_argument,
+                  "guard_calls asks for tickets by the DHT's authorizer, but the DHT has none; give it one in "
+                  "node.authorizer");
+    }
+    if (owner_tag.empty()) return;
+    const bool signs = dht_.run_coroutine(
+        [&](Node node) -> awaitable<bool> { co_return dht::signs_for(node.protocol().validator, owner_tag); });
+    if (signs) return;
+    throw Error(errc::invalid_argument,
+                "owner_tag names an owner for whom the DHT does not sign; give the DHT the signature validator whose "
+                "owner_tag() it is");
+  }
+  std::vector<std::string> free_uids(std::string pattern, std::size_t wanted, std::set<std::string> taken,
+                                     std::uint64_t seed) override {
+    return dht_.run_coroutine(
+        [&](Node node) { return moe::free_uids(std::move(node), std::move(pattern), wanted, std::move(taken), seed); });
+  }
+  std::future<void> serve(std::shared_ptr<ServerOnNetwork> network, ExpertTable experts,
+                          ServingOptions options) override {
+    return dht_.run_coroutine_future([network, experts = std::move(experts), options = std::move(options)](Node node) {
+      return serve_experts(network, std::move(node), experts, options);
+    });
+  }
+  void wait_until_declared(std::shared_ptr<ServerOnNetwork> network) override {
+    dht_.run_coroutine([&](const Node&) { return detail::wait_until_declared(network); });
+  }
+  void ask_to_leave(std::shared_ptr<ServerOnNetwork> network) override {
+    dht_.run_coroutine([&](const Node&) { return detail::ask_to_leave(network); });
+  }
+
+ private:
+  dht::BasicDHT<V> dht_;
+};
 
 }  // namespace detail
 
