@@ -65,6 +65,26 @@ TEST_CASE("store and get: values, dictionaries, JSON, and one line with code 1 f
   CHECK(text.starts_with("skep-dht store: \"greeting\" was not stored: of its replicas 0 took it, 1 refused it"));
 }
 
+TEST_CASE("A9.1 records under an owner's tag: kept only with his signature, shown without it") {
+  Node node;
+  const skep::dht::RsaSignatureValidator rsa;
+  const skep::dht::Ed25519SignatureValidator ed25519;
+  {
+    skep::cli::CheckedDHT owner({.initial_peers = {node.address}, .client_mode = true},
+                                skep::dht::compose_validators(rsa, ed25519));
+    for (const auto& tag : {rsa.owner_tag(), ed25519.owner_tag()}) {
+      CHECK(owner.store_subkey("state", tag, 7, skep::expires_in(std::chrono::minutes(1))));
+    }
+  }  // no thread is left when processes are forked
+  const auto found = json::parse(answer({"get", "state", "--json", "--initial_peers", node.address}));
+  CHECK(found.at("items").size() == 2);
+  for (const auto& item : found.at("items")) CHECK(item.at("value") == 7);
+  const auto [code, text] =
+      failure(dht_main, {"store", "state", "8", "--subkey", rsa.owner_tag(), "--initial_peers", node.address});
+  CHECK(code == 1);
+  CHECK(text.starts_with("skep-dht store: \"state\" was not stored: of its replicas 0 took it, 1 refused it"));
+}
+
 TEST_CASE("ping and crawl: who is there, how far, which program; the swarm drawn") {
   Node first;
   Node second({"--initial_peers", first.address});

@@ -128,7 +128,7 @@ TEST_CASE("a value that would look signed is refused before it is stored, for no
 TEST_CASE(
     "A9.4 a validator made of the same key elsewhere signs for the same owner; the default key is the process's") {
   const RsaSignatureValidator here = fresh();
-  const RsaSignatureValidator there(*RsaPrivateKey::from_pkcs1(here.private_key().to_pkcs1()));
+  const RsaSignatureValidator there(*RsaPrivateKey::from_pkcs1(here.private_key()->to_pkcs1()));
   CHECK(here.owner_tag() == there.owner_tag());
   CHECK(RsaSignatureValidator().owner_tag() == RsaSignatureValidator().owner_tag());
   const Bytes subkey = subkey_with(here.owner_tag());

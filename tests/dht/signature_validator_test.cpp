@@ -114,3 +114,21 @@ TEST_CASE("a subkey is judged by the name under which it is kept, however it was
   CHECK(keep(longer, by_short_name));
   CHECK(swarm.read(node, tagged(node)) == Value(1));
 }
+
+TEST_CASE("A9.2 a validator without a key checks what others signed, and signs nothing") {
+  const RsaSignatureValidator owner(RsaPrivateKey::generate());
+  auto checking = RsaSignatureValidator::checking_only();
+  CHECK(checking.owner_tag().empty());
+  CHECK(checking.private_key() == nullptr);
+  const Bytes subkey = encode(to_bytes(owner.owner_tag()));
+  const Bytes value = encode(Value(7));
+  const dht::RecordView bare{.key = {}, .subkey = subkey, .value = value, .expiration = {}};
+  CHECK(checking.sign(bare) == value);
+  CHECK_FALSE(checking.validate(bare));
+  const Bytes with_signature = owner.sign(bare);
+  const dht::RecordView signed_one{.key = {}, .subkey = subkey, .value = with_signature, .expiration = {}};
+  CHECK(checking.validate(signed_one));
+  CHECK(checking.strip(signed_one, with_signature) == value);
+  const Bytes other = encode(Value("nobody's"));
+  CHECK(checking.validate({.key = {}, .subkey = other, .value = value, .expiration = {}}));
+}

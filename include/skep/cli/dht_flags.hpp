@@ -76,7 +76,8 @@ inline void require_swarm(const DhtClientFlags& flags) {
 [[nodiscard]] inline Parsed<DhtFlags> parse_dht_flags(std::vector<std::string> arguments) {
   DhtFlags flags;
   CommandLine line("skep-dht",
-                   "Runs one node of a DHT, for others to join a swarm through.\n\n"
+                   "Runs one node of a DHT, for others to join a swarm through. Records under an owner's tag are kept\n"
+                   "only with the owner's signature (RSA as by Hivemind's validator, or Ed25519).\n\n"
                    "With a subcommand it looks at a swarm instead; each has its own --help:\n"
                    "  skep-dht get KEY           prints what is stored under a key\n"
                    "  skep-dht store KEY VALUE   stores a value under a key\n"

@@ -39,7 +39,7 @@ template <class Work>
   return run_command(command, [&] {
     dht::DHTOptions options{.initial_peers = flags.initial_peers, .client_mode = true};
     options.node.bootstrap_timeout = seconds(flags.timeout);
-    dht::DHT dht(std::move(options));
+    CheckedDHT dht(std::move(options), owner_checks());
     const int code = work(dht);
     std::fflush(stdout);
     dht.shutdown();
@@ -47,7 +47,7 @@ template <class Work>
   });
 }
 
-[[nodiscard]] inline awaitable<PeerSigns> signs_of(dht::Node<> node, std::string address, int count, Duration limit) {
+[[nodiscard]] inline awaitable<PeerSigns> signs_of(CheckedNode node, std::string address, int count, Duration limit) {
   auto& network = node.network();
   const p2p::PeerId peer = co_await network.connect(address, {.timeout = limit});
   PeerSigns signs{.peer = peer.to_string()};
@@ -76,7 +76,7 @@ template <class Work>
 
 /// `skep-dht get`. @return 0 when something is stored under the key, 1 when nothing is or the swarm cannot be joined
 [[nodiscard]] inline int dht_get(const DhtGetFlags& flags) {
-  return detail::run_client("skep-dht get", flags.client, [&](dht::DHT& dht) {
+  return detail::run_client("skep-dht get", flags.client, [&](CheckedDHT& dht) {
     const auto found = dht.get(flags.key, {.latest = flags.latest, .timeout = detail::seconds(flags.client.timeout)});
     if (!found) {
       throw Error(errc::not_found, "nothing is stored under \"" + printable(flags.key) +
@@ -90,7 +90,7 @@ template <class Work>
 
 /// `skep-dht store`. @return 0 when a majority of the replicas took the record, 1 otherwise
 [[nodiscard]] inline int dht_store(const DhtStoreFlags& flags) {
-  return detail::run_client("skep-dht store", flags.client, [&](dht::DHT& dht) {
+  return detail::run_client("skep-dht store", flags.client, [&](CheckedDHT& dht) {
     const WallTime expiration = expires_in(std::chrono::duration<double>(flags.expires_in));
     const dht::StoreOptions options{.timeout = detail::seconds(flags.client.timeout)};
     const auto value = detail::value_from(flags.value);
@@ -121,8 +121,8 @@ template <class Work>
 
 /// `skep-dht ping`. @return 0 when the peer answered, 1 when it did not
 [[nodiscard]] inline int dht_ping(const DhtPingFlags& flags) {
-  return detail::run_client("skep-dht ping", flags.client, [&](dht::DHT& dht) {
-    const auto signs = dht.run_coroutine([&](dht::Node<> node) {
+  return detail::run_client("skep-dht ping", flags.client, [&](CheckedDHT& dht) {
+    const auto signs = dht.run_coroutine([&](CheckedNode node) {
       return detail::signs_of(std::move(node), flags.address, flags.count, detail::seconds(flags.client.timeout));
     });
     detail::print(flags.client.json ? detail::signs_json(signs) : detail::signs_text(signs));
@@ -132,13 +132,13 @@ template <class Work>
 
 /// `skep-dht crawl`. @return 0, or 1 when the swarm cannot be joined or the picture not be written
 [[nodiscard]] inline int dht_crawl(const DhtCrawlFlags& flags) {
-  return detail::run_client("skep-dht crawl", flags.client, [&](dht::DHT& dht) {
+  return detail::run_client("skep-dht crawl", flags.client, [&](CheckedDHT& dht) {
     std::ofstream picture;
     if (!flags.graph.empty()) {
       picture.open(flags.graph, std::ios::trunc);
       if (!picture) throw Error(errc::invalid_argument, "--graph: cannot write \"" + printable(flags.graph) + "\"");
     }
-    const auto nodes = dht.run_coroutine([&](dht::Node<> node) {
+    const auto nodes = dht.run_coroutine([&](CheckedNode node) {
       return walk_swarm(std::move(node), static_cast<std::size_t>(flags.max_nodes),
                         static_cast<std::size_t>(flags.parallel), detail::seconds(flags.client.timeout));
     });

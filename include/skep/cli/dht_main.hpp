@@ -23,7 +23,7 @@ namespace skep::inline v0::cli {
 namespace detail {
 
 /// How the node is doing, and a search for nothing that makes it notice peers which are gone; ends within `limit`.
-[[nodiscard]] inline awaitable<void> report_status(dht::Node<> node, Duration limit) {
+[[nodiscard]] inline awaitable<void> report_status(CheckedNode node, Duration limit) {
   info(std::to_string(node.peer_count() + 1) + " DHT nodes (including this one) are in the local routing table ");
   info("Local storage contains " + std::to_string(node.record_count()) + " keys");
   const auto noise = crypto::random_array<16>();
@@ -39,7 +39,7 @@ namespace detail {
   return run_command("skep-dht", [&] {
     for (const auto& note : notes(parsed.flags->network)) info(note);
     check_identity(parsed.flags->network.identity_path, parsed.flags->network.initial_peers);
-    dht::DHT dht(dht_options(parsed.flags->network));
+    CheckedDHT dht(dht_options(parsed.flags->network), owner_checks());
     signals.started();
     const auto addresses = visible_addresses(dht);
     info(invitation(addresses));
@@ -47,7 +47,7 @@ namespace detail {
     info(reach(addresses));
     const Duration period = seconds(parsed.flags->refresh_period);
     do {  // nobody waits for the report: a signal must not wait for a search either
-      (void)dht.run_coroutine_future([period](dht::Node<> node) { return report_status(node, period); });
+      (void)dht.run_coroutine_future([period](CheckedNode node) { return report_status(node, period); });
     } while (!signals.wait_for(period));
     dht.shutdown();
     return exit_ok;

@@ -9,7 +9,10 @@
 #include "skep/cli/environment.hpp"
 #include "skep/cli/network_flags.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/composite_validator.hpp"
 #include "skep/dht/dht.hpp"
+#include "skep/dht/ed25519_validator.hpp"
+#include "skep/dht/rsa_validator.hpp"
 #include "skep/p2p/multiaddr.hpp"
 
 namespace skep::inline v0::cli {
@@ -31,8 +34,20 @@ namespace detail {
           .node = {.num_workers = dht_num_workers(std::getenv("SKEP_DHT_NUM_WORKERS"))}};
 }
 
+/// What skep-dht demands of records under an owner's tag, RSA as Hivemind's or Ed25519: his signature. It has no key
+/// itself, and lets through whatever names no owner.
+using OwnerChecks = dht::CompositeValidator<dht::RsaSignatureValidator, dht::Ed25519SignatureValidator>;
+[[nodiscard]] inline OwnerChecks owner_checks() {
+  return dht::compose_validators(dht::RsaSignatureValidator::checking_only(),
+                                 dht::Ed25519SignatureValidator::checking_only());
+}
+/// The DHT of skep-dht and of its subcommands.
+using CheckedDHT = dht::BasicDHT<OwnerChecks>;
+using CheckedNode = dht::Node<p2p::Host, OwnerChecks>;
+
 /// Where others reach this peer.
-[[nodiscard]] inline std::vector<p2p::Multiaddr> visible_addresses(dht::DHT& dht) {
+template <dht::RecordValidator V>
+[[nodiscard]] std::vector<p2p::Multiaddr> visible_addresses(dht::BasicDHT<V>& dht) {
   std::vector<p2p::Multiaddr> addresses;
   for (const auto& text : dht.visible_maddrs()) addresses.push_back(p2p::Multiaddr::parse(text));
   return addresses;
