@@ -31,7 +31,7 @@ std::string words_of(DHTOptions options) {
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 }  // namespace
 
-TEST_CASE("three processes' worth of DHTs share a notebook over real sockets") {
+TEST_CASE("A1.5 three processes' worth of DHTs share a notebook over real sockets") {
   DHT a(loopback());
   DHT b(loopback(a.visible_maddrs()));
   DHTOptions client = loopback(b.visible_maddrs());
@@ -206,7 +206,7 @@ TEST_CASE("A1.3 A1.4 starting need not be waited for, and says when it failed") 
   CHECK_THROWS_WITH_AS(fresh.wait_until_ready(), "skep: the DHT has not been started; call start() first", Error);
 }
 
-TEST_CASE("A1.8 cancelling a future ends the call, and others go on") {
+TEST_CASE("A1.2 A1.8 calls run beside each other; cancelling a future ends one, and the others go on") {
   DHT dht(loopback());
   CHECK(dht.store("k", 1, expires_in(1min)));
   auto slow = dht.run_coroutine_future([](Node<> node) -> awaitable<int> {

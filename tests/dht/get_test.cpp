@@ -148,3 +148,36 @@ TEST_CASE("a reader chooses how many it asks at once, and of how many replicas a
   CHECK(hasty.finds > first.finds);
   CHECK(hasty.time < first.time);
 }
+
+TEST_CASE("A3.20 A3.26 the answer does not wait until what was found is given to a near node") {
+  Swarm swarm(16, {.latency = sim::constant(50ms)}, {.cache_locally = false, .cache_on_store = false});
+  CHECK(swarm.run(swarm.nodes[0].store("k", 1, swarm.in(60))));
+  std::size_t holders = 0;
+  for (auto& node : swarm.nodes) holders += node.record_count();
+  CHECK(holders == 5);
+  // two nearer nodes lose it, so that a search passes them
+  const dht::DHTID key = dht::key_id("k");
+  std::sort(swarm.nodes.begin(), swarm.nodes.end(),
+            [&](const Node& a, const Node& b) { return (a.id() ^ key) < (b.id() ^ key); });
+  for (const std::size_t i : {0U, 1U}) swarm.nodes[i].protocol().storage.erase(key);
+  const auto cached = [&] {
+    return std::count_if(swarm.nodes.begin(), swarm.nodes.end(),
+                         [&](Node& node) { return node.protocol().cache.find(key, node.now()) != nullptr; });
+  };
+  CHECK(swarm.run(swarm.nodes.back().get("k")));
+  CHECK(cached() == 0);
+  swarm.world.time().run_for(1s);
+  CHECK(cached() == 1);
+}
+
+TEST_CASE("A3.31 what was not found is looked for again: the node remembers no misses") {
+  Swarm swarm(16);
+  const auto finds = [&] { return swarm.world.calls("DHTProtocol.rpc_find"); };
+  Node& reader = swarm.nodes[3];
+  CHECK_FALSE(swarm.run(reader.get("k")));
+  const auto before = finds();
+  CHECK_FALSE(swarm.run(reader.get("k")));
+  CHECK(finds() > before);
+  CHECK(swarm.run(swarm.nodes[0].store("k", 1, swarm.in(60))));
+  CHECK(swarm.run(reader.get("k")));
+}

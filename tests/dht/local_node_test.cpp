@@ -178,3 +178,28 @@ TEST_CASE("H-27 a node that names the whole table and nobody else says the same 
   CHECK_FALSE(whole({1, 2, 4, 6}));
   CHECK_FALSE(whole({}));
 }
+
+namespace {
+/// Writes down what it is shown.
+struct Watching : dht::LeavesValues {
+  std::vector<std::pair<DHTID, std::vector<Bytes>>>* seen;
+  bool validate(const dht::RecordView& record) const {
+    seen->push_back({record.key, {to_bytes(record.subkey), to_bytes(record.value)}});
+    return record.expiration == WallTime{10};
+  }
+};
+}  // namespace
+
+TEST_CASE(
+    "A8.1 validators see a record by its key's hash, with the bytes of its subkey and value, and its expiration") {
+  std::vector<std::pair<DHTID, std::vector<Bytes>>> seen;
+  dht::LocalNode<Watching> local(id(0), peer(0), {}, Watching{{}, &seen});
+  CHECK(local.keep({dht::key_id("k"), dht::regular_tag(), encode(1), {10}}, false, {0}));
+  CHECK(local.keep({dht::key_id("d"), encode("s"), encode(2), {10}}, false, {0}));
+  CHECK_FALSE(local.keep({dht::key_id("d"), encode("s"), encode(3), {11}}, false, {0}));
+  REQUIRE(seen.size() == 3);
+  CHECK(seen[0].first == dht::key_id("k"));
+  CHECK(seen[0].first.bytes().size() == 20);
+  CHECK(seen[0].second == std::vector<Bytes>{{0xc0}, encode(1)});
+  CHECK(seen[1].second == std::vector<Bytes>{encode("s"), encode(2)});
+}

@@ -64,6 +64,22 @@ TEST_CASE("J6 every stored key of which a replica lives is found, with up to hal
   });
 }
 
+TEST_CASE("J6 every stored key is found with up to half of the nodes dead, when num_replicas is raised to 20") {
+  skep_test::for_each_seed(
+      [](Trial& trial) {
+        auto& swarm = trial.swarm({.nodes = 40,
+                                   .latency = sim::normal(92ms, 32ms),
+                                   .node = {.num_replicas = 20, .cache_locally = false, .cache_nearest = 0}});
+        for (std::size_t key = 0; key < keys; ++key) swarm.run(store(swarm.any(), key, swarm.any().now() + 1h));
+        swarm.kill_share(0.5);
+        for (std::size_t key = 0; key < keys; ++key) {
+          const auto found = swarm.run(swarm.any().get("k" + std::to_string(key)));
+          trial.expect(is_right(found, key), "k" + std::to_string(key) + " is not found");
+        }
+      },
+      5);
+}
+
 TEST_CASE("no call outlives its deadline: messages are lost, nodes die and are replaced") {
   const auto run = [](Trial& trial) {
     auto& swarm = trial.swarm({.nodes = 24, .latency = sim::exponential(80ms), .loss = 0.2, .dead = 0.3});

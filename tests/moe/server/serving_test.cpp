@@ -56,6 +56,7 @@ namespace {
 struct Faulty {
   Host host;
   std::shared_ptr<int> stores = std::make_shared<int>(0);
+  std::shared_ptr<std::vector<std::size_t>> sizes = std::make_shared<std::vector<std::size_t>>();
 
   [[nodiscard]] skep::p2p::PeerId peer_id() const { return host.self(); }
   [[nodiscard]] skep::WallTime now() const { return {1000}; }
@@ -63,6 +64,7 @@ struct Faulty {
   skep::awaitable<std::vector<skep::dht::StoreResult>> store_many(std::vector<skep::dht::StoreItem> items,
                                                                   skep::dht::StoreOptions) {
     ++*stores;
+    sizes->push_back(items.size());
     if (*stores == 1) throw std::runtime_error("the disk is full");
     if (*stores == 2) throw skep::Error(skep::errc::timed_out, "nobody answers");
     co_return std::vector<skep::dht::StoreResult>(items.size(), {.accepted = 1});
@@ -74,17 +76,18 @@ struct Faulty {
 };
 }  // namespace
 
-CO_TEST_CASE("C2.3, H-21: a declaration that throws is logged and the next one comes") {
+CO_TEST_CASE("C2.3, C2.4, H-21: a declaration that throws is logged and the next one comes, of all records again") {
   const auto executor = co_await skep::this_executor;
   Faulty directory{Host(executor)};
   const auto network = std::make_shared<serving::ServerOnNetwork>();
   network->declared.emplace(executor);
   skep::Scope scope(executor);
-  const std::vector<std::string> uids{"nop.0"};
+  const std::vector<std::string> uids{"nop.0", "ffn.1.2"};
   scope.spawn(serving::keep_declared(network, directory, uids, 20ms, 10s));
   while (*directory.stores < 4) co_await directory.host.sleep_until(directory.host.steady_now() + 2ms);
   CHECK(network->declared->is_set());
   CHECK(network->declared_until == skep::WallTime{1010});
+  CHECK(std::ranges::count(*directory.sizes, 4U) == std::ssize(*directory.sizes));  // two uids, a place of each
   scope.cancel();
   co_await scope.join();
   CHECK_FALSE(scope.failure());
