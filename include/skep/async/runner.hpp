@@ -82,6 +82,26 @@ class KeptPromise {
   bool open_ = true;
 };
 
+/// Ends a promise as a coroutine ends.
+template <class T>
+awaitable<void> fulfil(awaitable<T> coroutine, KeptPromise<T> promise) {
+  try {
+    if constexpr (std::is_void_v<T>) {
+      co_await std::move(coroutine);
+      promise.set_value();
+    } else {
+      promise.set_value(co_await std::move(coroutine));
+    }
+  } catch (...) {
+    const auto thrown = std::current_exception();
+    if (is_cancellation(thrown)) {
+      promise.close();
+    } else {
+      promise.set_exception(thrown);
+    }
+  }
+}
+
 }  // namespace detail
 
 /// One thread that runs one io_context.
@@ -120,7 +140,7 @@ class Runner {
   [[nodiscard]] std::future<T> spawn_future(awaitable<T> coroutine) {
     detail::KeptPromise<T> promise;
     auto future = promise.future();
-    start(fulfil(std::move(coroutine), std::move(promise)));
+    start(detail::fulfil(std::move(coroutine), std::move(promise)));
     return future;
   }
   template <std::invocable F>
@@ -201,25 +221,6 @@ class Runner {
   template <class F>
   static std::invoke_result_t<F&> invoke(F function) {
     co_return co_await function();
-  }
-
-  template <class T>
-  static awaitable<void> fulfil(awaitable<T> coroutine, detail::KeptPromise<T> promise) {
-    try {
-      if constexpr (std::is_void_v<T>) {
-        co_await std::move(coroutine);
-        promise.set_value();
-      } else {
-        promise.set_value(co_await std::move(coroutine));
-      }
-    } catch (...) {
-      const auto thrown = std::current_exception();
-      if (is_cancellation(thrown)) {
-        promise.close();
-      } else {
-        promise.set_exception(thrown);
-      }
-    }
   }
 
   std::shared_ptr<State> state_;
