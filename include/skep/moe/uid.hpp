@@ -7,11 +7,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "skep/core/error.hpp"
 #include "skep/core/result.hpp"
+#include "skep/p2p/multiaddr.hpp"
 #include "skep/p2p/peer_id.hpp"
 
 namespace skep::inline v0::moe {
@@ -24,12 +26,17 @@ inline constexpr int flat_expert = -1;
 using Coordinate = int;
 using Score = float;
 
-/// An expert and the peer that serves it.
+/// An expert and the peer that serves it. Addresses help to reach the peer where no DHT knows them; they make no other
+/// expert of it.
 struct ExpertInfo {
   std::string uid;
   p2p::PeerId peer_id;
+  std::vector<p2p::Multiaddr> addresses = {};
 
-  friend auto operator<=>(const ExpertInfo&, const ExpertInfo&) = default;
+  friend bool operator==(const ExpertInfo& a, const ExpertInfo& b) { return a.uid == b.uid && a.peer_id == b.peer_id; }
+  friend auto operator<=>(const ExpertInfo& a, const ExpertInfo& b) {
+    return std::tie(a.uid, a.peer_id) <=> std::tie(b.uid, b.peer_id);
+  }
 };
 /// The name which the dictionaries of prefixes use for the same pair.
 using UidEndpoint = ExpertInfo;

@@ -26,7 +26,8 @@ skep::awaitable<double> declared_until(skep::dht::Node<Host> node) {
 }
 }  // namespace
 
-CO_TEST_CASE("C2.3, H-30: serving opens the door, declares the experts, and withdraws them when it is asked to leave") {
+CO_TEST_CASE(
+    "C2.3, H-28, H-30: serving opens the door, declares the experts, and withdraws them when it is asked to leave") {
   const auto executor = co_await skep::this_executor;
   Host host(executor, {.listen = {"/ip4/127.0.0.1/tcp/0"}});
   const skep::dht::NodeOptions alone;
@@ -44,8 +45,14 @@ CO_TEST_CASE("C2.3, H-30: serving opens the door, declares the experts, and with
     co_await host.sleep_until(host.steady_now() + 5ms);
     again = co_await declared_until(node);
   }
+  const auto replicas = co_await find_replicas(node, "nop.0");
+  REQUIRE(replicas.size() == 1);
+  CHECK(replicas[0].peer_id == node.peer_id());
   co_await serving::ask_to_leave(network);
   co_await scope.join();
+  const auto nobody = co_await node.get(replicas_key("nop.0"));
+  REQUIRE(nobody);
+  CHECK(nobody->items.at(0).value.is_nil());
   const auto gone = co_await get_experts(node, {"nop.0"}, {.latest = true});
   CHECK_FALSE(gone[0]);
   co_await leave(node, host);

@@ -23,6 +23,7 @@
 #include "skep/dht/dht.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/moe/declare.hpp"
+#include "skep/moe/replicas.hpp"
 #include "skep/moe/server/choose_uids.hpp"
 #include "skep/moe/server/connection_handler.hpp"
 #include "skep/moe/server/traffic.hpp"
@@ -86,6 +87,18 @@ awaitable<bool> declare_once(Node node, std::vector<std::string> uids, WallTime 
   co_return false;
 }
 
+/// Tells that this server is one of those that serve the experts; who fails with another finds it by that.
+template <ExpertDirectory Node>
+awaitable<void> tell_replica(Node node, std::vector<std::string> uids, WallTime expiration, Duration timeout) {
+  try {
+    auto records = replica_records(uids, node.peer_id(), expiration);
+    co_await node.store_many(std::move(records), dht::StoreOptions{.timeout = timeout});
+  } catch (const std::exception& e) {
+    if (is_cancellation(std::current_exception())) throw;
+    log(LogLevel::warning, "server", std::string("clients may not find this server as a replica: ") + e.what());
+  }
+}
+
 /// Declares the experts, and again every period, after a failure sooner, until cancelled.
 template <ExpertDirectory Node>
 awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node node, std::vector<std::string> uids,
@@ -93,6 +106,7 @@ awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node nod
   for (;;) {
     network->declared_until = node.now() + expiration;
     const bool worked = co_await declare_once(node, uids, network->declared_until, period, owner_tag);
+    co_await tell_replica(node, uids, network->declared_until, period);
     network->declared->set();
     const Duration wait = worked ? period : period / 4;
     co_await node.network().sleep_until(node.network().steady_now() + wait);
@@ -114,6 +128,18 @@ awaitable<void> withdraw(Node node, std::vector<std::string> uids, WallTime decl
   } catch (const std::exception& e) {
     if (is_cancellation(std::current_exception())) throw;
     log(LogLevel::warning, "server", std::string("the experts stay declared until their records expire: ") + e.what());
+  }
+}
+
+/// Takes back that this server is a replica, as far as that works within `timeout`.
+template <ExpertDirectory Node>
+awaitable<void> withdraw_replica(Node node, std::vector<std::string> uids, WallTime told_until, Duration timeout) {
+  try {
+    auto records = replica_withdrawals(uids, node.peer_id(), told_until);
+    co_await node.store_many(std::move(records), dht::StoreOptions{.timeout = timeout});
+  } catch (const std::exception& e) {
+    if (is_cancellation(std::current_exception())) throw;
+    log(LogLevel::debug, "server", std::string("the server stays a replica until its records expire: ") + e.what());
   }
 }
 
@@ -162,6 +188,7 @@ awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, dht::Nod
   if (asked) {
     Scope leaving(executor, "server");
     leaving.spawn(finish_requests(node.network(), handler, options.leave_timeout));
+    leaving.spawn(withdraw_replica(node, uids, network->declared_until, options.leave_timeout));
     leaving.spawn(withdraw(node, std::move(uids), network->declared_until, options.leave_timeout, options.owner_tag));
     co_await leaving.join();
   }
