@@ -1,5 +1,8 @@
 #include "skep/moe/client/blocking.hpp"
 
+#include <optional>
+#include <thread>
+
 #include <doctest/doctest.h>
 
 using namespace skep;
@@ -39,4 +42,30 @@ TEST_CASE("a thread that serves others must not block") {
     co_return;
   });
   CHECK(code == make_error_code(errc::wrong_thread));
+}
+
+TEST_CASE("a host alone is a network, too: its owner runs the thread") {
+  asio::io_context io;
+  auto work = asio::make_work_guard(io);
+  std::optional<p2p::Host> host(std::in_place, io);
+  const p2p::PeerId self = host->self();
+  std::optional<moe::CallNetwork> network(*host);
+  CHECK_FALSE(network->node());
+  std::thread thread([&] { io.run(); });
+  auto asked = [](moe::CallNetwork by) -> awaitable<p2p::PeerId> {
+    CHECK_THROWS_AS(by.require_may_block("a call"), Error);
+    co_return by.host().self();
+  };
+  CHECK(network->block_on(asked(*network), 10s) == self);
+  CHECK_NOTHROW(network->require_may_block("a call"));
+  network->block_on(
+      [](p2p::Host last) -> awaitable<void> {
+        last.close();
+        co_await last.join();
+      }(*host),
+      10s);
+  network.reset();  // lets go of the host on its thread
+  work.reset();
+  thread.join();
+  host.reset();
 }

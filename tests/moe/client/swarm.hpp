@@ -11,6 +11,7 @@
 
 #include "skep/dht/dht.hpp"
 #include "skep/moe/declare.hpp"
+#include "skep/moe/replicas.hpp"
 #include "skep/moe/server/connection_handler.hpp"
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/module_backend.hpp"
@@ -79,9 +80,38 @@ class ExpertServer {
       handler_.emplace(node.network(), experts_, handling);
       std::vector<std::string> uids;
       for (const auto& [uid, backend] : experts_) uids.push_back(uid);
-      co_await moe::declare_experts(node, std::move(uids), node.now() + 300s);
+      const WallTime until = node.now() + 300s;
+      auto replicas = moe::replica_records(uids, node.peer_id(), until);
+      co_await node.store_many(std::move(replicas), dht::StoreOptions{});
+      co_await moe::declare_experts(node, std::move(uids), until);
     });
     runtime_.start();
+  }
+  /// Serves another module under a uid from now on, as after a restart.
+  void replace(const std::string& uid, std::shared_ptr<moe::ExpertBackend> backend) {
+    dht_.run_coroutine([&](auto node) -> awaitable<void> {
+      handler_.reset();
+      experts_.insert_or_assign(uid, std::move(backend));
+      handler_.emplace(node.network(), experts_);
+      co_return;
+    });
+  }
+  /// Refuses calls of a method ("ConnectionHandler.rpc_backward") in these words.
+  void refuse(std::string method, std::string words) {
+    dht_.run_coroutine([&](auto node) -> awaitable<void> {
+      auto network = node.network();
+      network.handle(std::move(method), [words](const p2p::Request&) -> awaitable<p2p::Payload> {
+        throw Error(errc::busy, words);
+        co_return p2p::Payload();
+      });
+      co_return;
+    });
+  }
+  /// The options of its modules, with another width.
+  [[nodiscard]] moe::BackendOptions options(int64_t hidden_dim) const {
+    moe::BackendOptions options = options_;
+    options.expert.hidden_dim = hidden_dim;
+    return options;
   }
   /// Stops answering, as a paused process: connections stay open.
   void hang() { runtime_.shutdown(); }
