@@ -117,3 +117,23 @@ TEST_CASE("A3.19 a key that somebody else finishes ends the drive at once") {
   state->children.cancel();
   world.run(state->children.join());
 }
+
+TEST_CASE("flights land once, and are told of as they grow late") {
+  const dht::AnswerTimes times(3s);
+  const SteadyTime start{};
+  const auto request = [](std::uint8_t n) { return Traversal::Request{node(n), {}}; };
+  dht::detail::Flights flights;
+  Traversal traversal({node(0).id}, {}, {});
+  CHECK(flights.next(start + 1h) == start + 1h);
+  const auto first = flights.launch(request(1), times, start);
+  const auto second = flights.launch(request(2), times, start + 1s);
+  CHECK(flights.next(start + 1h) < start + 4s);
+  CHECK(flights.land(first)->node.id == node(1).id);
+  CHECK_FALSE(flights.land(first));
+  CHECK(flights.land(second)->node.id == node(2).id);
+
+  const auto lost = flights.launch(request(3), times, start);
+  flights.overdue(traversal, start + 1h);
+  CHECK_FALSE(flights.land(lost));
+  CHECK(flights.next(start + 1h) == start + 1h);
+}

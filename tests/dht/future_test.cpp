@@ -15,8 +15,8 @@ namespace {
 template <class F>
 auto start(Runner& runner, F function) {
   const auto stop = std::make_shared<StopSwitch>(runner.executor());
-  using T = typename std::invoke_result_t<F>::value_type;
-  return Future<T>(runner.spawn_future(StopSwitch::run(stop, dht::detail::keep_alive<T>(function))), stop);
+  using T = typename std::invoke_result_t<F&>::value_type;
+  return Future<T>(runner.spawn_future(StopSwitch::run(stop, skep::detail::keep_alive(function))), stop);
 }
 }  // namespace
 

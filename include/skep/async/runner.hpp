@@ -132,7 +132,7 @@ class Runner {
   /// The same for a lambda that makes the coroutine; its captures live as long as that. Pass it, do not call it.
   template <std::invocable F>
   auto block_on(F function) {
-    return block_on(invoke(std::move(function)));
+    return block_on(detail::keep_alive(std::move(function)));
   }
 
   /// Starts a coroutine on the thread. The future throws errc::closed when the runner is stopped first.
@@ -145,7 +145,7 @@ class Runner {
   }
   template <std::invocable F>
   [[nodiscard]] auto spawn_future(F function) {
-    return spawn_future(invoke(std::move(function)));
+    return spawn_future(detail::keep_alive(std::move(function)));
   }
 
   /// Lets no new coroutine in, cancels those that run, waits until the thread has nothing left to do, and joins it.
@@ -216,11 +216,6 @@ class Runner {
     asio::post(state_->io, [state = state_.get(), coroutine = std::move(coroutine)]() mutable {
       state->scope.spawn(std::move(coroutine));
     });
-  }
-
-  template <class F>
-  static std::invoke_result_t<F&> invoke(F function) {
-    co_return co_await function();
   }
 
   std::shared_ptr<State> state_;

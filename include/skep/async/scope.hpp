@@ -37,32 +37,48 @@ namespace detail {
   }
 }
 
-/// Children that run on one executor, each with the one signal that cancels it. Kept alive by every child.
+/// A coroutine that somebody else started: the signal that cancels it, and who is told of its end.
+class Child {
+ public:
+  Child() = default;
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  virtual ~Child() = default;
+
+  void cancel() { signal_.emit(asio::cancellation_type::terminal); }
+  /// Runs a body up to its first suspension, when called on the executor; the child lives until `ended` has returned.
+  static void start(const std::shared_ptr<Child>& child, const Executor& executor, awaitable<void> body) {
+    asio::co_spawn(executor, std::move(body),
+                   asio::bind_cancellation_slot(
+                       child->signal_.slot(), [child](std::exception_ptr thrown) { child->ended(std::move(thrown)); }));
+  }
+
+ protected:
+  /// The body has ended; on the executor.
+  virtual void ended(std::exception_ptr thrown) = 0;
+
+ private:
+  asio::cancellation_signal signal_;
+};
+
+/// Children that run on one executor. Kept alive by every child.
 class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
  public:
   explicit ChildGroup(Executor executor) : executor_(std::move(executor)), idle_(executor_) {}
 
   /// Starts a child; it runs up to its first suspension before this returns when called on the executor.
   /// `done(std::exception_ptr)` runs on the executor after its end.
-  template <class Body, class Done>
-  void spawn(Body&& body, Done done) {
-    children_.push_back(std::make_shared<asio::cancellation_signal>());
-    const auto child = std::prev(children_.end());
-    asio::co_spawn(
-        executor_, std::forward<Body>(body),
-        asio::bind_cancellation_slot((*child)->slot(), [self = shared_from_this(), child,
-                                                        done = std::move(done)](std::exception_ptr thrown) mutable {
-          const auto keep = std::move(*child);  // the signal outlives its operation
-          self->children_.erase(child);
-          done(std::move(thrown));
-          if (self->children_.empty()) self->idle_.wake_all();
-        }));
+  template <class Done>
+  void spawn(awaitable<void> body, Done done) {
+    Child::start(std::make_shared<Telling<Done>>(shared_from_this(), std::move(done)), executor_, std::move(body));
   }
 
   /// Asks every child to stop. On the executor only.
   void cancel() {
-    const std::vector<std::shared_ptr<asio::cancellation_signal>> now(children_.begin(), children_.end());
-    for (const auto& child : now) child->emit(asio::cancellation_type::terminal);
+    std::vector<std::shared_ptr<Member>> now;
+    now.reserve(children_.size());
+    for (auto* child : children_) now.push_back(child->shared_from_this());
+    for (const auto& child : now) child->cancel();
   }
 
   /// Completes when no child runs any more, not earlier: when the waiting coroutine is cancelled, before or meanwhile,
@@ -83,10 +99,51 @@ class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
   [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
 
  private:
+  // Leaves the list with its end, or unended with the executor that is destroyed under it.
+  class Member : public Child, public std::enable_shared_from_this<Member> {
+   public:
+    explicit Member(std::shared_ptr<ChildGroup> group)
+        : group_(std::move(group)), place_(group_->children_.insert(group_->children_.end(), this)) {}
+    ~Member() override { leave(); }
+
+   protected:
+    void leave() noexcept {
+      if (std::exchange(left_, true)) return;
+      group_->children_.erase(place_);
+    }
+    [[nodiscard]] ChildGroup& group() const noexcept { return *group_; }
+
+   private:
+    std::shared_ptr<ChildGroup> group_;
+    std::list<Member*>::iterator place_;
+    bool left_ = false;
+  };
+
+  template <class Done>
+  class Telling final : public Member {
+   public:
+    Telling(std::shared_ptr<ChildGroup> group, Done done) : Member(std::move(group)), done_(std::move(done)) {}
+
+   private:
+    void ended(std::exception_ptr thrown) override {
+      leave();
+      done_(std::move(thrown));
+      if (group().children_.empty()) group().idle_.wake_all();
+    }
+
+    Done done_;
+  };
+
   Executor executor_;
   WaitList idle_;
-  std::list<std::shared_ptr<asio::cancellation_signal>> children_;
+  std::list<Member*> children_;
 };
+
+/// The coroutine that a function makes; the function lives as long.
+template <std::invocable F>
+std::invoke_result_t<F&> keep_alive(F function) {
+  co_return co_await function();
+}
 
 }  // namespace detail
 
@@ -116,12 +173,19 @@ class Scope {
 
   /// Starts a child. On the executor it runs up to its first suspension before this returns. After `cancel` new
   /// children are dropped unstarted.
-  void spawn(awaitable<void> child) { start(std::move(child)); }
+  void spawn(awaitable<void> child) {
+    if (state_->cancelled) return;
+    state_->spawn(std::move(child), [state = state_.get()](std::exception_ptr thrown) {
+      if (!thrown || is_cancellation(thrown)) return;
+      log(LogLevel::warning, state->name, detail::describe(thrown));
+      if (!state->failure) state->failure = std::move(thrown);
+    });
+  }
   /// The same for a lambda: its captures live as long as the child. Pass the lambda, do not call it.
   template <class F>
     requires CoroutineFunction<std::decay_t<F>>
   void spawn(F&& function) {
-    start(std::forward<F>(function));
+    spawn(detail::keep_alive<std::decay_t<F>>(std::forward<F>(function)));
   }
 
   /// Asks every child to stop and lets no new one in. Idempotent, any thread.
@@ -151,16 +215,6 @@ class Scope {
     std::exception_ptr failure;
     bool cancelled = false;
   };
-
-  template <class Body>
-  void start(Body&& body) {
-    if (state_->cancelled) return;
-    state_->spawn(std::forward<Body>(body), [state = state_.get()](std::exception_ptr thrown) {
-      if (!thrown || is_cancellation(thrown)) return;
-      log(LogLevel::warning, state->name, detail::describe(thrown));
-      if (!state->failure) state->failure = std::move(thrown);
-    });
-  }
 
   std::shared_ptr<State> state_;
 };

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <cassert>
-#include <concepts>
+#include <optional>
 #include <system_error>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace skep::inline v0 {
 
@@ -17,32 +16,23 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  template <class U = T>
-    requires std::constructible_from<T, U> && (!std::same_as<std::remove_cvref_t<U>, Result>) &&
-             (!std::is_error_code_enum_v<std::remove_cvref_t<U>>) &&
-             (!std::same_as<std::remove_cvref_t<U>, std::error_code>)
-  Result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}     // NOLINT(*-explicit-*)
-  Result(std::error_code error) noexcept : state_(std::in_place_index<1>, error) {  // NOLINT(*-explicit-*)
-    assert(error);
-  }
+  Result(T value) : value_(std::move(value)) {}                              // NOLINT(*-explicit-*)
+  Result(std::error_code error) noexcept : error_(error) { assert(error); }  // NOLINT(*-explicit-*)
   template <class E>
     requires std::is_error_code_enum_v<E>
   Result(E error) noexcept : Result(make_error_code(error)) {}  // NOLINT(*-explicit-*)
 
-  [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
+  [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
   explicit operator bool() const noexcept { return has_value(); }
 
-  [[nodiscard]] T& operator*() & noexcept { return *std::get_if<0>(&state_); }
-  [[nodiscard]] const T& operator*() const& noexcept { return *std::get_if<0>(&state_); }
-  [[nodiscard]] T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
-  [[nodiscard]] T* operator->() noexcept { return std::get_if<0>(&state_); }
-  [[nodiscard]] const T* operator->() const noexcept { return std::get_if<0>(&state_); }
+  [[nodiscard]] T& operator*() & noexcept { return *value_; }
+  [[nodiscard]] const T& operator*() const& noexcept { return *value_; }
+  [[nodiscard]] T&& operator*() && noexcept { return std::move(*value_); }
+  [[nodiscard]] T* operator->() noexcept { return &*value_; }
+  [[nodiscard]] const T* operator->() const noexcept { return &*value_; }
 
   /// The reason, or a code equal to success when there is a value.
-  [[nodiscard]] std::error_code error() const noexcept {
-    const auto* code = std::get_if<1>(&state_);
-    return code ? *code : std::error_code{};
-  }
+  [[nodiscard]] std::error_code error() const noexcept { return error_; }
 
   template <class U>
   [[nodiscard]] T value_or(U&& otherwise) const& {
@@ -50,7 +40,8 @@ class [[nodiscard]] Result {
   }
 
  private:
-  std::variant<T, std::error_code> state_;
+  std::optional<T> value_;
+  std::error_code error_;
 };
 
 /// A step that has nothing to return but may fail.

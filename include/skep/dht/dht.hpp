@@ -136,7 +136,7 @@ class BasicDHT {
   [[nodiscard]] auto run_coroutine_future(F function) {
     using T = typename std::invoke_result_t<F&, Node<p2p::Host, V>>::value_type;
     const auto stop = std::make_shared<detail::StopSwitch>(executor());
-    auto call = detail::keep_alive<T>(bind(std::move(function)));
+    auto call = skep::detail::keep_alive(bind(std::move(function)));
     return Future<T>(state_->runner.spawn_future(detail::StopSwitch::run(stop, std::move(call))), stop);
   }
 

@@ -3,13 +3,12 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <deque>
 #include <exception>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "skep/async/awaitable.hpp"
 #include "skep/async/deadline_wheel.hpp"
@@ -17,6 +16,7 @@
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/time.hpp"
+#include "skep/dht/answer_times.hpp"
 #include "skep/dht/traversal.hpp"
 
 namespace skep::inline v0::dht::detail {
@@ -24,7 +24,7 @@ namespace skep::inline v0::dht::detail {
 /// Where requests in flight leave their answers; they may come when nobody reads them any more.
 template <class Answer>
 struct Inbox {
-  std::deque<std::pair<std::size_t, std::optional<Answer>>> answers;  // by the number of the request
+  std::vector<std::pair<std::size_t, std::optional<Answer>>> answers;  // by the number of the request
   std::shared_ptr<Event> news;
 };
 
@@ -81,6 +81,66 @@ awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
   }
 }
 
+/// The requests of a traversal that are on their way, and when it has to be told that they take long.
+class Flights {
+ public:
+  /// A request leaves now.
+  /// @return its number
+  std::size_t launch(Traversal::Request request, const AnswerTimes& times, SteadyTime now) {
+    const auto& peer = request.node.contact;
+    const SteadyTime hedge_at = now + times.hedge_after(peer);
+    const SteadyTime late_at = now + times.late_after(peer);
+    const SteadyTime lost_at = now + times.lost_after(peer);
+    flights_.push_back({std::move(request), number_, hedge_at, late_at, lost_at});
+    return number_++;
+  }
+
+  /// The request that is answered; none when it was given up before.
+  [[nodiscard]] std::optional<Traversal::Request> land(std::size_t number) {
+    const auto flight =
+        std::find_if(flights_.begin(), flights_.end(), [&](const Flight& f) { return f.number == number; });
+    if (flight == flights_.end()) return std::nullopt;
+    std::optional<Traversal::Request> request(std::move(flight->request));
+    flights_.erase(flight);
+    return request;
+  }
+
+  /// When `overdue` has something to say, `deadline` at the latest.
+  [[nodiscard]] SteadyTime next(SteadyTime deadline) const {
+    for (const auto& flight : flights_) {
+      deadline = std::min({deadline, flight.hedge_at, flight.late_at, flight.lost_at});
+    }
+    return deadline;
+  }
+
+  /// Tells the traversal of requests that want company, are late, or are lost.
+  void overdue(Traversal& traversal, SteadyTime now) {
+    for (auto& flight : flights_) {
+      if (flight.hedge_at <= now) {
+        flight.hedge_at = SteadyTime::max();
+        traversal.hedge(flight.request);
+      }
+      if (flight.late_at <= now) {
+        flight.late_at = SteadyTime::max();
+        traversal.slow(flight.request);
+      }
+      if (flight.lost_at <= now) traversal.failed(flight.request);
+    }
+    std::erase_if(flights_, [&](const Flight& flight) { return flight.lost_at <= now; });
+  }
+
+ private:
+  struct Flight {
+    Traversal::Request request;
+    std::size_t number;
+    SteadyTime hedge_at;  // max: that is over
+    SteadyTime late_at;
+    SteadyTime lost_at;
+  };
+  std::vector<Flight> flights_;  // a handful: the traversal's parallelism
+  std::size_t number_ = 0;
+};
+
 /// Sends what the traversal asks for: `ask(request)` makes the coroutine of one request, which gives an answer or
 /// nothing when the node failed; `settle(request, answer)` is told of each answer that comes in time. A request that is
 /// hedged by the measure of `state.answer_times` gets company, one that is late is waited for only if it is needed, and
@@ -92,61 +152,32 @@ template <class Answer, class State>
 awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, SteadyTime deadline,
                       std::function<awaitable<std::optional<Answer>>(const Traversal::Request&)> ask,
                       std::function<void(const Traversal::Request&, Answer)> settle, std::shared_ptr<Event> news) {
-  struct Flight {
-    Traversal::Request request;
-    SteadyTime hedge_at;  // max: that is over
-    SteadyTime late_at;
-    SteadyTime lost_at;
-  };
   const auto inbox = std::make_shared<Inbox<Answer>>();
   inbox->news = std::move(news);
-  std::map<std::size_t, Flight> flights;
-  std::size_t number = 0;
+  Flights flights;
   for (;;) {
     if (state->closed) throw Error(errc::closed, "the DHT node was closed");
     const SteadyTime now = state->net.steady_now();
     for (auto& request : traversal.next()) {
       auto asked = ask(std::as_const(request));
-      const SteadyTime hedge_at = now + state->answer_times.hedge_after(request.node.contact);
-      const SteadyTime late_at = now + state->answer_times.late_after(request.node.contact);
-      const SteadyTime lost_at = now + state->answer_times.lost_after(request.node.contact);
-      flights.emplace(number, Flight{std::move(request), hedge_at, late_at, lost_at});
-      state->children.spawn(deliver<Answer>(std::move(asked), number++, inbox));
+      const auto number = flights.launch(std::move(request), state->answer_times, now);
+      state->children.spawn(deliver<Answer>(std::move(asked), number, inbox));
     }
     if (traversal.finished() || now >= deadline) co_return;
 
-    SteadyTime wake = deadline;
-    for (const auto& [_, flight] : flights) wake = std::min({wake, flight.hedge_at, flight.late_at, flight.lost_at});
-    co_await wait_until(state->net, *inbox->news, wake);
+    co_await wait_until(state->net, *inbox->news, flights.next(deadline));
     inbox->news->reset();
-    for (auto answers = std::exchange(inbox->answers, {}); auto& [from, answer] : answers) {
-      const auto flight = flights.extract(from);
-      if (flight.empty()) continue;  // given up before
-      const Traversal::Request& request = flight.mapped().request;
+    for (auto answers = std::exchange(inbox->answers, {}); auto& [number, answer] : answers) {
+      const auto request = flights.land(number);
+      if (!request) continue;
       if (!answer) {
-        traversal.failed(request);
+        traversal.failed(*request);
         continue;
       }
-      traversal.answered(request);
-      settle(request, std::move(*answer));
+      traversal.answered(*request);
+      settle(*request, std::move(*answer));
     }
-    const SteadyTime after = state->net.steady_now();
-    for (auto flight = flights.begin(); flight != flights.end();) {
-      if (flight->second.hedge_at <= after) {
-        flight->second.hedge_at = SteadyTime::max();
-        traversal.hedge(flight->second.request);
-      }
-      if (flight->second.late_at <= after) {
-        flight->second.late_at = SteadyTime::max();
-        traversal.slow(flight->second.request);
-      }
-      if (flight->second.lost_at <= after) {
-        traversal.failed(flight->second.request);
-        flight = flights.erase(flight);
-      } else {
-        ++flight;
-      }
-    }
+    flights.overdue(traversal, state->net.steady_now());
   }
 }
 

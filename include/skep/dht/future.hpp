@@ -19,12 +19,6 @@ namespace skep::inline v0::dht {
 
 namespace detail {
 
-/// The coroutine that a function makes; the function lives as long.
-template <class T, class F>
-awaitable<T> keep_alive(F function) {
-  co_return co_await function();
-}
-
 /// Lets another thread cancel a coroutine.
 class StopSwitch {
  public:

@@ -1,9 +1,6 @@
 // StreamService: the callee's side of a streaming call, from the start of its handler to the close of the stream.
 #pragma once
 
-#include <asio/bind_cancellation_slot.hpp>
-#include <asio/cancellation_signal.hpp>
-#include <asio/co_spawn.hpp>
 #include <exception>
 #include <memory>
 #include <string>
@@ -11,6 +8,7 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/async/cancellation.hpp"
+#include "skep/async/scope.hpp"
 #include "skep/codec/rpc_messages.hpp"
 #include "skep/p2p/network.hpp"
 #include "skep/p2p/quota.hpp"
@@ -22,7 +20,9 @@ namespace skep::inline v0::p2p {
 
 /// The callee's side of one streaming call: runs the handler, says in an error record what it threw, reads the caller's
 /// input to its end, closes. The caller's closing cancels the handler.
-class StreamService final : public Runnable, public std::enable_shared_from_this<StreamService> {
+class StreamService final : public Runnable,
+                            public skep::detail::Child,
+                            public std::enable_shared_from_this<StreamService> {
  public:
   StreamService(std::shared_ptr<StreamCall> call, std::shared_ptr<const StreamHandler<Stream>> handler,
                 std::shared_ptr<TaskCount> tasks)
@@ -32,16 +32,17 @@ class StreamService final : public Runnable, public std::enable_shared_from_this
     if (!call_->attached()) return;
     tasks_->begin();
     call_->on_failure_ = [weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->cancel_.emit(asio::cancellation_type::terminal);
+      if (const auto self = weak.lock()) self->cancel();
     };
-    asio::co_spawn(call_->host_->executor(), serve(shared_from_this()),
-                   asio::bind_cancellation_slot(cancel_.slot(), [self = shared_from_this()](std::exception_ptr) {
-                     self->call_->on_failure_ = nullptr;
-                     self->tasks_->end();
-                   }));
+    start(shared_from_this(), call_->host_->executor(), serve(shared_from_this()));
   }
 
  private:
+  void ended(std::exception_ptr /*thrown*/) override {
+    call_->on_failure_ = nullptr;
+    tasks_->end();
+  }
+
   static awaitable<void> serve(std::shared_ptr<StreamService> self) {
     std::string words;
     bool failed = false;
@@ -72,7 +73,6 @@ class StreamService final : public Runnable, public std::enable_shared_from_this
   std::shared_ptr<StreamCall> call_;
   std::shared_ptr<const StreamHandler<Stream>> handler_;
   std::shared_ptr<TaskCount> tasks_;
-  asio::cancellation_signal cancel_;
 };
 
 }  // namespace skep::inline v0::p2p

@@ -3,9 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <asio/bind_cancellation_slot.hpp>
-#include <asio/cancellation_signal.hpp>
-#include <asio/co_spawn.hpp>
 #include <cstddef>
 #include <cstring>
 #include <exception>
@@ -17,6 +14,7 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/async/cancellation.hpp"
 #include "skep/async/deadline_wheel.hpp"
+#include "skep/async/scope.hpp"
 #include "skep/codec/rpc_messages.hpp"
 #include "skep/codec/unary_reader.hpp"
 #include "skep/core/bytes.hpp"
@@ -42,6 +40,7 @@ struct UnaryRegistration {
 /// that throws answers with its words; a request that cannot be taken is read to its end and answered with the reason.
 class UnaryService final : public StreamMachine,
                            public Runnable,
+                           public skep::detail::Child,
                            public std::enable_shared_from_this<UnaryService>,
                            private Deadline {
  public:
@@ -139,9 +138,7 @@ class UnaryService final : public StreamMachine,
   void run() override {
     if (state_ != State::running) return;
     tasks_->begin();
-    asio::co_spawn(host_->executor(), serve(shared_from_this()),
-                   asio::bind_cancellation_slot(
-                       cancel_.slot(), [self = shared_from_this()](std::exception_ptr) { self->tasks_->end(); }));
+    start(shared_from_this(), host_->executor(), serve(shared_from_this()));
   }
 
   static awaitable<void> serve(std::shared_ptr<UnaryService> self) {
@@ -195,6 +192,7 @@ class UnaryService final : public StreamMachine,
     held_ = {};
   }
   void expired() noexcept override { give_up(); }
+  void ended(std::exception_ptr /*thrown*/) override { tasks_->end(); }
 
   // The caller is gone, or not worth waiting for.
   void give_up() {
@@ -205,7 +203,7 @@ class UnaryService final : public StreamMachine,
     reset();
     answer_ = {};
     held_ = {};
-    if (running) cancel_.emit(asio::cancellation_type::terminal);
+    if (running) cancel();
   }
 
   std::shared_ptr<ConnectionHost> host_;
@@ -223,7 +221,6 @@ class UnaryService final : public StreamMachine,
   std::string refusal_;
   Bytes head_;  // of the answer
   Payload answer_;
-  asio::cancellation_signal cancel_;
 };
 
 }  // namespace skep::inline v0::p2p
