@@ -32,7 +32,7 @@ std::string address_in(const std::string& line) {
 
 }  // namespace
 
-TEST_CASE("D1 D3 servers declare their experts, a second one joins by the pasted address, both end on a signal") {
+TEST_CASE("C1.2 D1 D3 servers declare their experts, a second one joins by the pasted address, both end on a signal") {
   Process first(serve, flags({"--expert_uids", "ffn.0.1", "ffn.2.3", "--num_handlers", "4"}));
   first.line_with("--num_handlers: one thread handles all connections");
   first.line_with("Running DHT node on ['/ip4/127.0.0.1/tcp/");

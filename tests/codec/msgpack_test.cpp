@@ -56,7 +56,7 @@ Bytes nested(std::size_t depth) {
 
 }  // namespace
 
-TEST_CASE("every recorded value of Hivemind's serializer, both ways") {
+TEST_CASE("E-8: every recorded value of Hivemind's serializer, both ways") {
   const auto& cases = vector_of("dht", "msgpack").at("cases");
   CHECK(cases.size() == 44);
   for (const auto& entry : cases) {
@@ -75,7 +75,7 @@ TEST_CASE("every recorded value of Hivemind's serializer, both ways") {
   }
 }
 
-TEST_CASE("recorded dictionaries are an extension whose data stay raw") {
+TEST_CASE("E-8: recorded dictionaries are an extension whose data stay raw") {
   for (const char* key : {"one", "four"}) {
     const Bytes bytes = skep_test::vector_bytes("dht", "dictionary", key);
     const auto value = decode(bytes);

@@ -55,7 +55,7 @@ struct Pool final : skep::moe::ScheduledPool, std::enable_shared_from_this<Pool>
 SteadyTime ago(std::chrono::milliseconds t) { return std::chrono::steady_clock::now() - t; }
 }  // namespace
 
-TEST_CASE("C6.1 among ready pools the one whose oldest task waited longest comes first") {
+TEST_CASE("C5.2, C6.1 among ready pools the one whose oldest task waited longest comes first") {
   BatchScheduler scheduler;
   std::string log;
   const auto forward = std::make_shared<Pool>(scheduler, log);

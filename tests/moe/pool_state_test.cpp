@@ -45,7 +45,7 @@ std::optional<skep::SteadyTime> look(State& pool, skep::SteadyTime now) {
 }
 }  // namespace
 
-CO_TEST_CASE("a batch is taken out of the queue and run; each caller gets its part") {
+CO_TEST_CASE("C5.5 a batch is taken out of the queue and run; each caller gets its part") {
   const Pool pool;
   const auto now = std::chrono::steady_clock::now();
   CHECK_FALSE(look(*pool, now));

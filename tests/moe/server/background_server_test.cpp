@@ -22,7 +22,7 @@ std::string refusal(BackgroundServerOptions options) {
 }
 }  // namespace
 
-TEST_CASE("C1.13: a server in the background is ready when it is there, and gone from the DHT when it is gone") {
+TEST_CASE("C1.4, C1.13: a server in the background is ready when it is there, and gone from the DHT when it is gone") {
   skep::dht::DHT first(here());
   skep::dht::DHTOptions joining = here();
   joining.initial_peers = first.visible_maddrs();
@@ -39,7 +39,7 @@ TEST_CASE("C1.13: a server in the background is ready when it is there, and gone
   CHECK_FALSE(find());
 }
 
-TEST_CASE("C1.13, C1.6: a start that fails says why and leaves nothing behind") {
+TEST_CASE("C1.3, C1.6, C1.13: a start that fails says why and leaves nothing behind") {
   CHECK(refusal({.dht = here()}) ==
         "skep: the server failed to start: a server without experts serves nothing; give it some in `experts`");
   CHECK(refusal({.server = {.experts = {{.expert_cls = "ffn", .num_experts = 1}}}, .dht = here()}) ==

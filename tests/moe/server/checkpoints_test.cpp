@@ -130,7 +130,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("C8.3: an expert goes on from its checkpoint as if nothing had happened") {
+TEST_CASE("C1.12, C8.3: an expert goes on from its checkpoint as if nothing had happened, or begins without one") {
   const skep::test::TemporaryFolder directory;
   const auto original = gated("gated.0");
   train(*original);

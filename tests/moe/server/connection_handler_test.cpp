@@ -101,7 +101,7 @@ CO_TEST_CASE("C3.2 rpc_info answers with the schema, an unknown uid with a sente
   co_await pair.leave();
 }
 
-CO_TEST_CASE("C3.3 forward and backward, unary and streamed, give what the expert computes") {
+CO_TEST_CASE("C3.1 C3.3 forward and backward, unary and streamed, give what the expert computes") {
   Pair pair(co_await skep::this_executor);
   const auto x = torch::randn({3, 4}), context = torch::randn({3, 4});
   const std::vector<Tensor> inputs{x, context};
@@ -224,7 +224,7 @@ CO_TEST_CASE("C3.3 a stream of several uids is refused") {
   co_await pair.leave();
 }
 
-CO_TEST_CASE("a closed handler offers nothing any more") {
+CO_TEST_CASE("C3.5 a closed handler offers nothing any more") {
   Pair pair(co_await skep::this_executor);
   pair.handler->close();
   pair.handler->close();

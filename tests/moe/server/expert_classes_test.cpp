@@ -8,7 +8,7 @@
 
 using Classes = skep::moe::ExpertClasses<Gated, Touchy>;
 
-TEST_CASE("a class is found by its name, the first when none is given") {
+TEST_CASE("C9.7: a class is found by its name, the first when none is given") {
   CHECK(Classes::all_names() == std::vector<std::string>{"gated", "touchy"});
   CHECK(Classes::index_of("") == 0);
   CHECK(Classes::index_of("touchy") == 1);

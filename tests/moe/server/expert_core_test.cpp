@@ -191,7 +191,7 @@ TEST_CASE("a state is taken between two batches while training goes on") {
   training.join();
 }
 
-TEST_CASE("on_backward trains with gradients that somebody else computed") {
+TEST_CASE("C4.9 on_backward trains with gradients that somebody else computed") {
   Core core(Scale(2), {.optimizer = sgd(1)});
   core.module->weight.mutable_grad() = torch::ones({2});
   core.on_backward(3);

@@ -11,7 +11,7 @@ using skep::moe::Runtime;
 using skep::moe::TaskPool;
 using Ints = std::vector<int>;
 
-CO_TEST_CASE("a runtime computes the batches of all its pools on one thread that must not block") {
+CO_TEST_CASE("C5.1 a runtime computes the batches of all its pools on one thread that must not block") {
   Runtime runtime({.threads = 1});
   bool marked = false;
   std::thread::id where;

@@ -231,7 +231,7 @@ TEST_CASE("C1.7, C8.3, H-30: a server that starts again has the experts and what
   for (const auto& expert : find(client, uids)) CHECK(expert.has_value());
 }
 
-TEST_CASE("H-23: a server takes one thread beside that of its DHT, however many experts it has") {
+TEST_CASE("C9.8, H-23: a server takes one thread beside that of its DHT, however many experts it has") {
   const auto threads = [] {
     const std::filesystem::directory_iterator all("/proc/self/task");
     return std::distance(begin(all), end(all));

@@ -77,7 +77,7 @@ TEST_CASE("C9.6 the rate follows the schedule, one factor a step") {
   }
 }
 
-TEST_CASE("H-36 a gradient that is not finite makes no step and is counted, what waits is kept") {
+TEST_CASE("C4.9 H-36 a gradient that is not finite makes no step and is counted, what waits is kept") {
   Pair pair({.optimizer = sgd(1), .accumulate_samples = 2});
   pair.train(1, 1);
   CHECK_THROWS_WITH_AS(pair.train(1, std::numeric_limits<double>::quiet_NaN()),
