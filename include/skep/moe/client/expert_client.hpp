@@ -173,8 +173,7 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
                                                std::optional<std::size_t> outputs) {
     const ExpertContract& contract = *target.contract;
     Arrangement arranged = inputs->arrange(contract.schema);
-    std::vector<Tensor> sent;
-    for (const std::size_t place : arranged.order) sent.push_back(inputs->tensors[place]);
+    const std::vector<Tensor> sent = inputs->in(arranged.order);
     if (!arranged.refusal) arranged.refusal = contract.forward_check.tensors(sent);
     if (arranged.refusal) {
       throw Error(errc::invalid_argument, "expert " + target.expert.uid + " refused the request: " + *arranged.refusal);

@@ -46,6 +46,11 @@ struct RemoteSignatureOf<R(Args...)>
     : std::bool_constant<(TensorValue<R> || std::same_as<std::remove_cvref_t<R>, TensorTree>) && sizeof...(Args) != 0 &&
                          (ExpertInput<Args> && ...)> {};
 
+template <class S>
+inline constexpr bool returns_tensors = false;
+template <class R, class... Args>
+inline constexpr bool returns_tensors<R(Args...)> = TensorValue<R>;
+
 /// A text for each leaf, nested as in Python.
 template <class Leaf, class Text>
 [[nodiscard]] std::string describe_tree(const Tree<Leaf>& tree, const Text& text) {
@@ -82,6 +87,10 @@ template <class A, class B>
 template <class S>
 concept RemoteSignature = detail::RemoteSignatureOf<S>::value;
 
+/// The same for a module that adds up what several experts answer.
+template <class S>
+concept MixtureSignature = RemoteSignature<S> && detail::returns_tensors<S>;
+
 /// Which input stands at each place of a request, or why the expert does not take them.
 struct Arrangement {
   std::vector<std::size_t> order;
@@ -107,6 +116,20 @@ class ExpertInputs {
 
   std::vector<Tensor> tensors;
 
+  /// The tensors at the places of an order.
+  [[nodiscard]] std::vector<Tensor> in(const std::vector<std::size_t>& order) const {
+    std::vector<Tensor> ordered;
+    ordered.reserve(order.size());
+    for (const std::size_t place : order) ordered.push_back(tensors[place]);
+    return ordered;
+  }
+  /// The tensors of a request by a schema. Throws errc::invalid_argument when the inputs do not fit it.
+  /// @param who  whose schema it is: "expert ffn.0"
+  [[nodiscard]] std::vector<Tensor> arranged(const ExpertSchema& schema, const std::string& who) const {
+    const Arrangement found = arrange(schema);
+    if (found.refusal) throw Error(errc::invalid_argument, who + " refused the request: " + *found.refusal);
+    return in(found.order);
+  }
   /// Fits the inputs to a schema: positional ones must be nested as it says (a list is as good as a tuple), each name
   /// of it must be given once and no other. Keyword inputs follow in the order of the wire, whatever the call's.
   [[nodiscard]] Arrangement arrange(const ExpertSchema& schema) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "skep/async/runner.hpp"
+#include "skep/moe/client/expert_inputs.hpp"
 #include "skep/moe/client/mixture_module.hpp"
 #include "skep/moe/client/mixture_options.hpp"
 #include "skep/moe/client/mixture_weights.hpp"
@@ -16,7 +17,7 @@
 
 namespace skep::inline v0::moe {
 
-template <TensorSignature Signature>
+template <MixtureSignature Signature>
 class RemoteMixtureOfExpertsImpl;
 
 /// Mixture of experts (Learning@home, section 3): a local gate scores the coordinates of a grid, a beam search in the
@@ -29,7 +30,7 @@ class RemoteMixtureOfExpertsImpl;
 /// *Errors:* errc::not_found when no expert is declared; errc::invalid_argument for inputs that the experts do not
 /// take; for samples with fewer than `k_min` answers an error or zeros (`allow_zero_outputs`), never NaN.
 template <class R, class... Args>
-  requires TensorSignature<R(Args...)>
+  requires MixtureSignature<R(Args...)>
 class RemoteMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
   using Output = std::remove_cvref_t<R>;
 
@@ -42,11 +43,11 @@ class RemoteMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
   /// @return the experts' outputs, averaged, in their structure
   R forward(Args... inputs) {
     require_may_block("a remote mixture's forward");
-    std::vector<Tensor> flat;
-    (flatten_into(inputs, flat), ...);
-    check_batch(flat);
-    const Tensor scores = proj->forward(gate_input(flat.front()));
+    const auto given = ExpertInputs::of(inputs...);
+    check_batch(given.tensors);
+    const Tensor scores = proj->forward(gate_input(given.tensors.front()));
     const auto shared = share(begin_pass(scores));
+    const auto flat = arrange(given, *shared->pass.contract);
     check_inputs(flat, *shared->pass.contract, tensor_count<Output>);
 
     const auto outputs = call_experts(shared, flat);
@@ -74,7 +75,7 @@ class RemoteMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
 };
 
 /// The holder.
-template <TensorSignature Signature = Tensor(Tensor)>
+template <MixtureSignature Signature = Tensor(Tensor)>
 class RemoteMixtureOfExperts : public torch::nn::ModuleHolder<RemoteMixtureOfExpertsImpl<Signature>> {
  public:
   using Impl = RemoteMixtureOfExpertsImpl<Signature>;

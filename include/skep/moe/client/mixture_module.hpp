@@ -11,6 +11,7 @@
 
 #include "skep/core/error.hpp"
 #include "skep/moe/client/autograd.hpp"
+#include "skep/moe/client/expert_inputs.hpp"
 #include "skep/moe/client/mixture_call.hpp"
 #include "skep/moe/client/mixture_client.hpp"
 #include "skep/moe/client/mixture_options.hpp"
@@ -49,6 +50,10 @@ class MixtureModule : public torch::nn::Module {
                                               ", expected [batch, ..., " + std::to_string(options().in_features) + "]");
     }
     if (options().detect_anomalies) detail::require_finite(flat, "inputs");
+  }
+  /// The inputs in the order of a request, those given by name among them.
+  [[nodiscard]] std::vector<Tensor> arrange(const ExpertInputs& given, const ExpertContract& contract) const {
+    return given.arranged(contract.schema, "the experts under \"" + uid_prefix() + "\"");
   }
   /// @param outputs  how many tensors the mixture's signature returns
   void check_inputs(const std::vector<Tensor>& flat, const ExpertContract& contract, std::size_t outputs) const {

@@ -13,6 +13,7 @@
 
 #include "skep/async/runner.hpp"
 #include "skep/core/error.hpp"
+#include "skep/moe/client/expert_inputs.hpp"
 #include "skep/moe/client/mixture_module.hpp"
 #include "skep/moe/client/mixture_options.hpp"
 #include "skep/moe/client/mixture_weights.hpp"
@@ -22,7 +23,7 @@
 
 namespace skep::inline v0::moe {
 
-template <TensorSignature Signature>
+template <MixtureSignature Signature>
 class RemoteSwitchMixtureOfExpertsImpl;
 
 /// Switch mixture (Fedus, Zoph and Shazeer, Switch Transformers, 2021) over a grid of remote experts. The gate gives a
@@ -38,7 +39,7 @@ class RemoteSwitchMixtureOfExpertsImpl;
 /// *Parameters and buffers:* `proj` (see `MixtureModule`) and `grid_utilization`, float[sum(grid_size)], as Hivemind's.
 /// *Threads, errors:* as RemoteMixtureOfExperts; the first output of the experts must have the first input's shape.
 template <class R, class... Args>
-  requires TensorSignature<R(Args...)>
+  requires MixtureSignature<R(Args...)>
 class RemoteSwitchMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
   using Output = std::remove_cvref_t<R>;
 
@@ -57,14 +58,14 @@ class RemoteSwitchMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
   /// @return the output, in the structure of the experts' outputs, and the balancing loss, float[]
   std::tuple<Output, Tensor> forward(Args... inputs) {
     require_may_block("a remote switch mixture's forward");
-    std::vector<Tensor> flat;
-    (flatten_into(inputs, flat), ...);
-    check_batch(flat);
-    Tensor seen = gate_input(flat.front());
+    const auto given = ExpertInputs::of(inputs...);
+    check_batch(given.tensors);
+    Tensor seen = gate_input(given.tensors.front());
     if (is_training() && jitter_eps_ > 0) seen = jitter(seen, jitter_eps_);
     std::vector<Tensor> grid_scores = proj->forward(seen).split_with_sizes(grid_sizes(), -1);
     if (is_training() && grid_dropout_ < 1) grid_scores = drop_coordinates(grid_scores, grid_dropout_);
     const auto shared = share(begin_pass(at::cat(grid_scores, -1), Impossible::dropped));
+    const auto flat = arrange(given, *shared->pass.contract);
     check_inputs(flat, *shared->pass.contract, tensor_count<Output>);
     check_residual(*shared->pass.contract);
 
@@ -76,7 +77,7 @@ class RemoteSwitchMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
     const Tensor weights = place_probabilities(probabilities, pass, options().k_min);
     std::vector<Tensor> sums;
     for (const Tensor& output : outputs) sums.push_back(add_up(output, weights, pass));
-    sums.front() = sums.front() + flat.front();
+    sums.front() = sums.front() + given.tensors.front();
     return {pack_tensors<Output>(sums), balancing_loss(grid_softmax, update_utilization(pass))};
   }
 
@@ -137,7 +138,7 @@ class RemoteSwitchMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
 };
 
 /// The holder.
-template <TensorSignature Signature = Tensor(Tensor)>
+template <MixtureSignature Signature = Tensor(Tensor)>
 class RemoteSwitchMixtureOfExperts : public torch::nn::ModuleHolder<RemoteSwitchMixtureOfExpertsImpl<Signature>> {
  public:
   using Impl = RemoteSwitchMixtureOfExpertsImpl<Signature>;
