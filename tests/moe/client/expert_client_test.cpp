@@ -4,6 +4,7 @@
 
 #include "moe/client/swarm.hpp"
 #include "moe/server/experts.hpp"
+#include "skep/async/event.hpp"
 #include "support/members.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
@@ -139,6 +140,26 @@ TEST_CASE("H-28 backward goes to a replica when the server did not begin it, and
     CHECK(pair.backends[0]->update_count() == 0);
     CHECK(pair.backends[1]->update_count() == 1);
   }
+}
+
+TEST_CASE("H-28 a server that is silent at the first call leaves a replica half of the time") {
+  Replicas pair;
+  skep::dht::DHT silent({.host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
+  silent.run_coroutine([](auto node) -> skep::awaitable<void> {
+    auto network = node.network();
+    network.handle("ConnectionHandler.rpc_info", [](const skep::p2p::Request&) -> skep::awaitable<skep::p2p::Payload> {
+      skep::Event never(co_await skep::this_executor);
+      co_await never.wait();
+      co_return skep::p2p::Payload();
+    });
+    co_return;
+  });
+  const auto address = *skep::p2p::Multiaddr::from_text(silent.visible_maddrs().front());
+  const auto client = std::make_shared<ExpertClient>(ExpertInfo{"scale.0", silent.peer_id(), {address}},
+                                                     pair.caller->dht, RemoteExpertOptions{.forward_timeout = 3s});
+  const auto outputs = client->network().block_on(client->forward(ExpertInputs::of(pair.x)), 60s);
+  CHECK(outputs.target.expert.peer_id != silent.peer_id());
+  CHECK(outputs.tensors.at(0).sizes() == pair.x.sizes());
 }
 
 TEST_CASE("H-28 backward that may have begun is not repeated elsewhere") {

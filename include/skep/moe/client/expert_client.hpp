@@ -101,15 +101,29 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
 
   static awaitable<Contract> contract(Self self) {
     ExpertTarget target = self->target();
-    if (!target.contract) target.contract = co_await ask(self, target.expert);
+    if (!target.contract) target.contract = co_await ask(self, target.expert, self->options_.forward_timeout);
     self->prefer(target);
     co_return target.contract;
   }
-  static awaitable<Contract> ask(Self self, ExpertInfo expert) {
+  /// Asks a server what the expert takes and gives.
+  static awaitable<Contract> ask(Self self, ExpertInfo expert, Duration timeout) {
     p2p::Host host = self->network_.host();
     for (const auto& address : expert.addresses) host.add_address(expert.peer_id, address);
-    const p2p::CallOptions options{.timeout = self->options_.forward_timeout};
+    const p2p::CallOptions options{.timeout = timeout};
     co_return co_await fetch_contract(host, std::move(expert), options, self->network_.authorizer());
+  }
+  /// The same before a first call, of which nothing has begun when this fails. A server that is silent must not use up
+  /// the time in which another could answer.
+  static awaitable<Contract> ask_first(Self self, ExpertInfo expert, Duration timeout) {
+    if (self->network_.node() && timeout != unlimited) timeout /= 2;
+    std::string words;
+    try {
+      co_return co_await ask(self, std::move(expert), timeout);
+    } catch (const Error& error) {
+      if (error.code() != errc::timed_out && !CallOutcome{.code = error.code()}.server_failed()) throw;
+      words = std::string(error.what()).substr(6);
+    }
+    throw Error(errc::unreachable, words);
   }
   /// The same server with what is known of it, or another of which nothing is.
   static ExpertTarget at_server(const ExpertInfo& server, const ExpertTarget& known) {
@@ -151,7 +165,7 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
                                              std::optional<std::size_t> outputs) {
     Contract before;
     bool fresh = !target.contract;
-    if (fresh) target.contract = co_await ask(self, target.expert);
+    if (fresh) target.contract = co_await ask_first(self, target.expert, self->options_.forward_timeout);
     for (;;) {
       std::exception_ptr misfit;
       try {
@@ -201,7 +215,7 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
   }
   static awaitable<std::vector<Tensor>> backward_at(Self self, ExpertTarget target, std::vector<Tensor> inputs,
                                                     std::vector<Tensor> gradients) {
-    if (!target.contract) target.contract = co_await ask(self, target.expert);
+    if (!target.contract) target.contract = co_await ask_first(self, target.expert, self->options_.backward_timeout);
     const ExpertContract& contract = *target.contract;
     std::vector<Tensor> all = inputs;
     all.insert(all.end(), gradients.begin(), gradients.end());
@@ -234,7 +248,7 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
   static awaitable<Contract> ask_again(Self self, ExpertTarget target, std::exception_ptr misfit) {
     Contract now;
     try {
-      now = co_await ask(self, target.expert);
+      now = co_await ask(self, target.expert, self->options_.forward_timeout);
     } catch (const Error&) {
       if (is_cancellation(std::current_exception())) throw;
     }
