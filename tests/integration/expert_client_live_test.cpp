@@ -22,6 +22,7 @@ using skep::dht::DHT;
 using skep_test::Driver;
 using torch::Tensor;
 using namespace skep::moe;  // NOLINT(*-using-namespace)
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -234,8 +235,9 @@ TEST_CASE(
 
   // half of the experts stand in a server of skep's, and clients of both kinds train at once
   DHT serving({.initial_peers = addresses, .host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
-  Server<Ffn> server(
-      serving, {.experts = {{.expert_uids = {"mixed.1.0", "mixed.1.1"}, .expert = {width}}}, .optimizer = adam(1e-2)});
+  Server<Ffn> server(serving, {.experts = {{.expert_uids = {"mixed.1.0", "mixed.1.1"}, .expert = {width}}},
+                               .optimizer = adam(1e-2),
+                               .load_period = 100ms});
   server.start();
   auto all = options("mixed.");
   all.k_min = 4;
@@ -249,5 +251,9 @@ TEST_CASE(
     const json fitted = theirs.get();
     check_fit({fitted.at("first"), fitted.at("last"), fitted.at("finite")});
   });
+  // H-25: Hivemind's client found its experts in spite of the load that stands beside ours
+  const auto beside = serving.get("mixed.1.");
+  REQUIRE(beside);
+  CHECK(beside->value.dump().find("load:" + serving.peer_id().to_string()) != std::string::npos);
   for (const auto& [uid, backend] : server.experts()) CHECK(backend->update_count() > steps);  // ours are one a step
 }

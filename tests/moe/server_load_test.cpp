@@ -46,3 +46,14 @@ TEST_CASE("a load is read back, anything else in a dictionary is none") {
     CHECK_FALSE(read(subkey, Array{seconds}));
   }
 }
+
+TEST_CASE("H-25: a server's load is what requests took since it was told last") {
+  const moe::PoolStatistics before{.batches = 10, .tasks = 100, .waited = 5s, .computed = 2s};
+  moe::PoolStatistics after = before;
+  CHECK(moe::recent_wait(before, after) == 0s);
+  after.batches += 2;
+  after.tasks += 10;
+  after.waited += 1s;
+  after.computed += 100ms;
+  CHECK(moe::recent_wait(before, after) == 150ms);
+}

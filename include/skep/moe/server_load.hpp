@@ -13,6 +13,7 @@
 #include "skep/core/time.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/moe/declare.hpp"
+#include "skep/moe/pool_options.hpp"
 #include "skep/moe/uid.hpp"
 #include "skep/p2p/peer_id.hpp"
 
@@ -29,6 +30,16 @@ struct ServerLoad {
 
   friend bool operator==(const ServerLoad&, const ServerLoad&) = default;
 };
+
+/// How long a request took from its arrival to its answer between two looks at the counters of a server's pools, added
+/// up: what tasks waited on average, and what their batches took. Zero when nothing was computed.
+[[nodiscard]] inline Duration recent_wait(const PoolStatistics& before, const PoolStatistics& after) {
+  const auto mean = [](Duration sum, std::size_t count) {
+    return count == 0 ? Duration{} : sum / static_cast<Duration::rep>(count);
+  };
+  return mean(after.waited - before.waited, after.tasks - before.tasks) +
+         mean(after.computed - before.computed, after.batches - before.batches);
+}
 
 /// The records by which a server tells its load: one in each dictionary that holds experts of its own, never under a
 /// uid's own key. The value is an array whose first item is the wait in seconds; readers ignore what follows it.

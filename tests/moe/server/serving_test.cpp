@@ -27,7 +27,9 @@ skep::awaitable<double> declared_until(skep::dht::Node<Host> node) {
 }  // namespace
 
 CO_TEST_CASE(
-    "C2.3, H-28, H-30: serving opens the door, declares the experts, and withdraws them when it is asked to leave") {
+    "C2.3, H-25, H-28, H-30: serving opens the door, declares the experts, tells its load, and withdraws them when it "
+    "is "
+    "asked to leave") {
   const auto executor = co_await skep::this_executor;
   Host host(executor, {.listen = {"/ip4/127.0.0.1/tcp/0"}});
   const skep::dht::NodeOptions alone;
@@ -37,7 +39,8 @@ CO_TEST_CASE(
   const ExpertTable experts{{"nop.0", std::make_shared<ModuleBackend<Nop>>("nop.0", options)}};
   const auto network = std::make_shared<serving::ServerOnNetwork>();
   skep::Scope scope(executor);
-  scope.spawn(serving::serve_experts(network, node, experts, {.period = 20ms, .expiration = 10s}));
+  const serving::ServingOptions how{.period = 20ms, .expiration = 10s, .load_period = 5ms};
+  scope.spawn(serving::serve_experts(network, node, experts, how));
   co_await serving::wait_until_declared(network);
   const double first = co_await declared_until(node);
   CHECK(first > node.now().seconds);
@@ -48,6 +51,16 @@ CO_TEST_CASE(
   const auto replicas = co_await find_replicas(node, "nop.0");
   REQUIRE(replicas.size() == 1);
   CHECK(replicas[0].peer_id == node.peer_id());
+  // H-25: the load stands beside the expert
+  const std::vector<std::string> where{"nop.0."};
+  std::optional<ServerLoad> load;
+  while (!load) {
+    co_await host.sleep_until(host.steady_now() + 5ms);
+    const auto found = co_await node.get_many(where);
+    for (const auto& item : found[0]->items) load = load ? load : load_of_item(item);
+  }
+  CHECK(*load == ServerLoad{host.self(), 0s});  // nothing was asked yet
+
   co_await serving::ask_to_leave(network);
   co_await scope.join();
   const auto nobody = co_await node.get(replicas_key("nop.0"));

@@ -116,6 +116,7 @@ class Server {
                                              .owner_tag = options_.owner_tag,
                                              .period = options_.update_period,
                                              .expiration = options_.declaration_life(),
+                                             .load_period = options_.load_period,
                                              .leave_timeout = options_.leave_timeout,
                                              .traffic = traffic_};
         serving_ = dht_->serve(network_, experts_, serving);

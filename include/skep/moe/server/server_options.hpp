@@ -62,7 +62,10 @@ struct ServerOptions {
   int threads = 0;                          ///< LibTorch threads in one operation; 0 leaves LibTorch's choice
   Duration update_period = 30s;             ///< between two declarations of the experts
   std::optional<Duration> expiration = {};  ///< life of a declaration; max(2 x update_period, 3 s) when not given
-  Duration leave_timeout = 5s;              ///< for requests in hand and the withdrawal when it shuts down
+  /// Between two records beside the declarations that say how long requests take here, for clients that prefer the
+  /// faster of equally good experts (`near_tie`); zero: none are made.
+  Duration load_period = 0s;
+  Duration leave_timeout = 5s;  ///< for requests in hand and the withdrawal when it shuts down
   ConnectionHandlerOptions handler = {};
   /// Every expert call needs a ticket by the DHT's authorizer: only members of the moderated swarm are served, which
   /// shuts out Hivemind's clients, who have none.
@@ -85,6 +88,7 @@ inline void check(const ServerOptions& options) {
   if (options.declaration_life() <= options.update_period) {
     refuse("expiration must be longer than update_period, or the experts expire before they are declared again");
   }
+  if (options.load_period < Duration::zero()) refuse("load_period must not be below nothing");
   check(options.schedule);
   if (options.leave_timeout < Duration::zero()) refuse("leave_timeout must not be below nothing");
   if (options.checkpoints.period <= Duration::zero()) refuse("checkpoints.period must be longer than nothing");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -23,10 +24,12 @@
 #include "skep/dht/dht.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/moe/declare.hpp"
+#include "skep/moe/pool_options.hpp"
 #include "skep/moe/replicas.hpp"
 #include "skep/moe/server/choose_uids.hpp"
 #include "skep/moe/server/connection_handler.hpp"
 #include "skep/moe/server/traffic.hpp"
+#include "skep/moe/server_load.hpp"
 #include "skep/moe/withdraw.hpp"
 #include "skep/p2p/host.hpp"
 
@@ -41,6 +44,7 @@ struct ServingOptions {
   std::string owner_tag = {};   ///< who endorses the declarations; empty: nobody
   Duration period = 30s;        ///< between two declarations
   Duration expiration = 60s;    ///< life of a declaration
+  Duration load_period = 0s;    ///< between two records of the load; zero: none
   Duration leave_timeout = 5s;  ///< for what is in hand to be answered and for the declarations to be withdrawn
   std::shared_ptr<ServerTraffic> traffic = nullptr;
 };
@@ -113,6 +117,41 @@ awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node nod
   }
 }
 
+/// What all pools of these experts have done.
+[[nodiscard]] inline PoolStatistics pools_of(const ExpertTable& experts) {
+  PoolStatistics sum;
+  for (const auto& [uid, expert] : experts) {
+    for (const ExpertPool& pool : expert->get_pools()) {
+      const PoolStatistics one = pool.statistics();
+      sum.batches += one.batches;
+      sum.tasks += one.tasks;
+      sum.waited += one.waited;
+      sum.computed += one.computed;
+    }
+  }
+  return sum;
+}
+
+/// Tells clients every period how long requests take here, beside the declarations, until cancelled. A record outlives
+/// two periods.
+template <ExpertDirectory Node>
+awaitable<void> keep_load_told(Node node, ExpertTable experts, std::vector<std::string> uids, Duration period) {
+  PoolStatistics before = pools_of(experts);
+  for (;;) {
+    co_await node.network().sleep_until(deadline_after(node.network().steady_now(), period));
+    const PoolStatistics now = pools_of(experts);
+    const ServerLoad load{node.peer_id(), recent_wait(before, now)};
+    before = now;
+    try {
+      const WallTime until = node.now() + std::chrono::duration<double>(2 * period + 1s);
+      (void)co_await node.store_many(load_records(uids, load, until), dht::StoreOptions{.timeout = period});
+    } catch (const std::exception& e) {
+      if (is_cancellation(std::current_exception())) throw;
+      log(LogLevel::debug, "server", std::string("the load could not be told, will be tried again: ") + e.what());
+    }
+  }
+}
+
 /// Takes the declarations back, as far as that works within `timeout`.
 template <ExpertDirectory Node>
 awaitable<void> withdraw(Node node, std::vector<std::string> uids, WallTime declared_until, Duration timeout,
@@ -172,9 +211,12 @@ awaitable<void> serve_experts(std::shared_ptr<ServerOnNetwork> network, dht::Nod
     const dht::CallGuard<p2p::Host> guard(node.network(), node.options().authorizer);
     options.handler.authorize = members_only(guard, std::move(options.handler.authorize));
   }
-  ConnectionHandler<p2p::Host> handler(node.network(), std::move(experts), options.handler, options.traffic);
+  ConnectionHandler<p2p::Host> handler(node.network(), experts, options.handler, options.traffic);
   Scope declaring(executor, "server");
   declaring.spawn(keep_declared(network, node, uids, options.period, options.expiration, options.owner_tag));
+  if (options.load_period > 0s) {
+    declaring.spawn(keep_load_told(node, std::move(experts), uids, options.load_period));
+  }
   bool asked = true;
   try {
     co_await network->leave->wait();
