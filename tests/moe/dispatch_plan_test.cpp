@@ -63,3 +63,20 @@ TEST_CASE("with k_min 0 every row is settled from the start") {
   CHECK(counter.all_settled());
   CHECK_FALSE(counter.end(0, false));
 }
+
+TEST_CASE("a call in place of another gives its rows new hope, an answer for each first call is all they want") {
+  KMinCounter counter({{0}, {0, 1}}, 2);
+  CHECK_FALSE(counter.all_settled());  // row 1 never had a chance
+  CHECK(counter.end(0, false));
+  counter.add({0});
+  CHECK_FALSE(counter.all_settled());
+  CHECK_FALSE(counter.end(1, true));
+  CHECK_FALSE(counter.all_full());
+  CHECK(counter.end(2, true));
+  CHECK(counter.all_full());
+  counter.add({1});  // more than it wants, but it may reach k_min
+  CHECK(counter.all_full());
+  CHECK(counter.end(3, true));
+  CHECK(counter.all_full());
+  CHECK(KMinCounter({}, 1).all_full());
+}

@@ -36,6 +36,24 @@ TEST_CASE("answer times are averaged, the newest counts a quarter, and forgotten
   CHECK(delays.of(peer(1), start + 60s) == 20ms);
 }
 
+TEST_CASE("H-28 an answer is late after the average and four deviations, of all servers where this one is not known") {
+  ExpectedDelays delays;
+  const SteadyTime start{100s};
+  CHECK(delays.patience(peer(1)) == unlimited);
+  delays.measured(peer(1), 40ms, start);
+  CHECK(delays.patience(peer(1)) == 120ms);  // nothing is known of its deviation yet
+  CHECK(delays.patience(peer(2)) == 120ms);
+  for (int i = 0; i < 100; ++i) delays.measured(peer(1), 40ms, start);
+  CHECK(delays.patience(peer(1)) < 41ms);
+  for (int i = 0; i < 200; ++i) delays.measured(peer(2), i % 2 == 0 ? 20ms : 60ms, start);
+  CHECK(delays.patience(peer(2)) > 110ms);
+  CHECK(delays.patience(peer(2)) < 130ms);
+  CHECK(delays.patience(peer(1)) < 41ms);
+  delays.published(peer(3), 1s, start + 10s, start);  // how long a request waits there, not how long an answer takes
+  CHECK(delays.patience(peer(3)) > 110ms);
+  CHECK(delays.patience(peer(3)) < 130ms);
+}
+
 TEST_CASE("the number of servers remembered is bounded") {
   ExpectedDelays delays(3);
   for (std::uint8_t i = 0; i < 100; ++i) delays.measured(peer(i), 1ms, SteadyTime{1s});

@@ -43,6 +43,19 @@ TEST_CASE("an unreachable server takes all its experts with it, once for each ti
   CHECK_FALSE(list.any(start));
 }
 
+TEST_CASE("an expert in whose place others answered is skipped from the second time in a row on") {
+  PenaltyList list({.first = 2s});
+  const moe::ExpertInfo slow{"e.0", peer(1)};
+  const SteadyTime start{100s};
+  list.expert_late("e.0", start);
+  CHECK_FALSE(list.skips(slow, start));
+  list.answered(slow);
+  list.expert_late("e.0", start);
+  CHECK_FALSE(list.skips(slow, start));
+  list.expert_late("e.0", start);
+  CHECK(list.skips(slow, start + 1s));
+}
+
 TEST_CASE("penalties can be switched off and are bounded") {
   PenaltyList off({.first = 0s});
   off.expert_failed("e.0", SteadyTime{1s});

@@ -43,13 +43,16 @@ CO_TEST_CASE("prefixes are read in one get_many, in their order, null where ther
   CHECK(lookup->cached()->size() == 0);  // nothing is kept unless asked for
 }
 
-CO_TEST_CASE("what was found and what was missing are kept for their own times, and a miss is told to the store") {
+CO_TEST_CASE(
+    "B6.12 what was found and what was missing are kept for their own times, and only a key that is absent is told to "
+    "the store") {
   TimedTable table;
   table.declare("ffn.3.5");
+  table.records["ffn.1."] = {};  // a dictionary without an expert, such as an earlier note: it is not renewed
   const auto lookup = lookup_in(table, {.cache_time = 5s, .missing_cache_time = 1s, .mark_missing = 300s});
-  (void)co_await lookup->look_up(lookup, {"ffn.2.", "ffn.3."});
+  (void)co_await lookup->look_up(lookup, {"ffn.1.", "ffn.2.", "ffn.3."});
   CHECK(table.marked == std::vector<std::string>{"ffn.2."});
-  CHECK(lookup->cached()->size() == 2);
+  CHECK(lookup->cached()->size() == 3);
   CHECK(lookup->now() == table.now);
 }
 

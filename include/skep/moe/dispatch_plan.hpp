@@ -54,8 +54,8 @@ struct DispatchPlan {
   return plan;
 }
 
-/// Counts the answers for each row and says when every row has `k_min` of them, or can no longer get them. Calls end in
-/// any order, each once.
+/// Counts the answers for each row and says when every row has `k_min` of them, or can no longer get them, and when
+/// every row has as many as it asked for. Calls end in any order, each once.
 class KMinCounter {
  public:
   /// @param rows_of_call  for each call the rows that it serves; a row may be served by many calls
@@ -65,9 +65,24 @@ class KMinCounter {
       for (const std::uint32_t row : rows) {
         if (row >= counts_.size()) counts_.resize(row + 1);
         ++counts_[row].pending;
+        ++counts_[row].wanted;
       }
     }
-    for (const Count& count : counts_) unsettled_ += settled(count) ? 0 : 1;
+    for (const Count& count : counts_) {
+      unsettled_ += settled(count) ? 0 : 1;
+      lacking_ += count.wanted > 0 ? 1 : 0;
+    }
+  }
+
+  /// One more call, in place of others: its rows want no more answers than before. It has the next number.
+  void add(std::vector<std::uint32_t> rows) {
+    for (const std::uint32_t row : rows) {
+      Count& count = counts_[row];
+      const bool was = settled(count);
+      ++count.pending;
+      if (was && !settled(count)) ++unsettled_;
+    }
+    rows_of_call_.push_back(std::move(rows));
   }
 
   /// The call has ended. @return true when that settled the last row
@@ -77,7 +92,7 @@ class KMinCounter {
       Count& count = counts_[row];
       const bool was = settled(count);
       --count.pending;
-      if (answered) ++count.answers;
+      if (answered && ++count.answers == count.wanted) --lacking_;
       if (!was && settled(count)) --unsettled_;
     }
     return before > 0 && unsettled_ == 0;
@@ -85,6 +100,8 @@ class KMinCounter {
 
   /// Every row has k_min answers, or too few calls left to get them.
   [[nodiscard]] bool all_settled() const noexcept { return unsettled_ == 0; }
+  /// Every row has an answer for each call that it began with.
+  [[nodiscard]] bool all_full() const noexcept { return lacking_ == 0; }
   [[nodiscard]] std::size_t answers(std::uint32_t row) const noexcept {
     return row < counts_.size() ? counts_[row].answers : 0;
   }
@@ -93,6 +110,7 @@ class KMinCounter {
   struct Count {
     std::uint32_t answers = 0;
     std::uint32_t pending = 0;
+    std::uint32_t wanted = 0;
   };
   [[nodiscard]] bool settled(const Count& count) const noexcept {
     return count.answers >= k_min_ || count.answers + count.pending < k_min_;
@@ -102,6 +120,7 @@ class KMinCounter {
   std::size_t k_min_;
   std::vector<Count> counts_;
   std::size_t unsettled_ = 0;
+  std::size_t lacking_ = 0;
 };
 
 }  // namespace skep::inline v0::moe

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <mutex>
 #include <unordered_map>
@@ -35,6 +36,8 @@ class ExpectedDelays {
     Entry& entry = entry_of(peer, now);
     entry.delay = entry.until > now ? entry.delay + (took - entry.delay) / 4 : took;
     entry.until = deadline_after(now, 60s);
+    entry.times.add(took);
+    all_.add(took);
   }
 
   /// Zero when nothing is known.
@@ -43,12 +46,32 @@ class ExpectedDelays {
     const auto found = servers_.find(peer);
     return found == servers_.end() || found->second.until <= now ? Duration{} : found->second.delay;
   }
+  /// After how long an answer is late: the average of the server's answer times and four times their deviation from it,
+  /// as TCP waits before it sends again (RFC 6298). Of all servers together when this one was not measured yet, and
+  /// unlimited when none was.
+  [[nodiscard]] Duration patience(const p2p::PeerId& peer) const {
+    const std::scoped_lock lock(mutex_);
+    const auto found = servers_.find(peer);
+    const Times& times = found == servers_.end() || found->second.times.count == 0 ? all_ : found->second.times;
+    return times.count == 0 ? unlimited : times.average + 4 * times.deviation;
+  }
 
  private:
+  struct Times {
+    void add(Duration took) {
+      deviation = count == 0 ? took / 2 : deviation + (std::chrono::abs(took - average) - deviation) / 4;
+      average = count == 0 ? took : average + (took - average) / 8;
+      ++count;
+    }
+    std::size_t count = 0;
+    Duration average{};
+    Duration deviation{};
+  };
   struct Entry {
     Duration delay{};
     SteadyTime until{};
     SteadyTime published_until{};
+    Times times;  // as measured
   };
 
   Entry& entry_of(const p2p::PeerId& peer, SteadyTime now) {
@@ -62,6 +85,7 @@ class ExpectedDelays {
   std::size_t limit_;
   mutable std::mutex mutex_;
   std::unordered_map<p2p::PeerId, Entry> servers_;
+  Times all_;
 };
 
 }  // namespace skep::inline v0::moe

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "skep/core/time.hpp"
 #include "skep/moe/uid.hpp"
@@ -27,10 +28,16 @@ class PenaltyList {
   void expert_failed(const std::string& uid, SteadyTime now) { extend(experts_, uid, now); }
   /// The server itself cannot be reached: all its experts are skipped.
   void server_failed(const p2p::PeerId& peer, SteadyTime now) { extend(servers_, peer, now); }
+  /// Others answered in its place before it did: held against it when that happens twice in a row.
+  void expert_late(const std::string& uid, SteadyTime now) {
+    if (late_.size() >= options_.limit) late_.clear();
+    if (!late_.insert(uid).second) expert_failed(uid, now);
+  }
   /// An answer came: what was held against the expert and its server is forgotten.
   void answered(const ExpertInfo& expert) {
     experts_.erase(expert.uid);
     servers_.erase(expert.peer_id);
+    late_.erase(expert.uid);
   }
 
   [[nodiscard]] bool skips(const ExpertInfo& expert, SteadyTime now) const {
@@ -44,6 +51,7 @@ class PenaltyList {
   void clear() {
     experts_.clear();
     servers_.clear();
+    late_.clear();
   }
 
  private:
@@ -75,6 +83,7 @@ class PenaltyList {
   PenaltyOptions options_;
   Penalties<std::string> experts_;
   Penalties<p2p::PeerId> servers_;
+  std::unordered_set<std::string> late_;
 };
 
 }  // namespace skep::inline v0::moe

@@ -83,13 +83,16 @@ class PrefixLookup {
     co_return std::nullopt;
   }
 
-  /// What the store knows without asking anybody; nothing where it cannot say.
+  /// What is known without asking anybody: what the store remembers, else what was read last, though its time is over.
   [[nodiscard]] FoundSuccessors at_hand(const std::vector<std::string>& prefixes) {
-    if constexpr (RememberingStore<Store>) {
-      return parse(prefixes, store_.get_known(prefixes));
-    } else {
-      return FoundSuccessors(prefixes.size());
+    FoundSuccessors found(prefixes.size());
+    if constexpr (RememberingStore<Store>) found = parse(prefixes, store_.get_known(prefixes));
+    const auto table = cached();
+    for (std::size_t i = 0; i < prefixes.size(); ++i) {
+      if (found[i]) continue;
+      if (const KnownPrefix* old = table->find(prefixes[i], SteadyTime::min())) found[i] = old->successors;
     }
+    return found;
   }
 
   /// Begins to read prefixes that may be needed soon; those on their way are not asked for again.

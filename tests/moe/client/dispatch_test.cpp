@@ -78,11 +78,12 @@ struct Run {
   }
 };
 
-Run dispatch(sim::World& world, sim::Host client, std::vector<ExpertCall> calls, DispatchOptions options) {
+Run dispatch(sim::World& world, sim::Host client, std::vector<ExpertCall> calls, DispatchOptions options,
+             moe::Backup backup = {}) {
   Run run;
   world.run([&]() -> awaitable<void> {
     const SteadyTime start = client.steady_now();
-    run.outcomes = co_await Dispatcher(client).run(std::move(calls), options);
+    run.outcomes = co_await Dispatcher(client).run(std::move(calls), options, std::move(backup));
     run.took = client.steady_now() - start;
   }());
   return run;
@@ -183,7 +184,7 @@ TEST_CASE("B5.3 after k_min answers for every row the rest has timeout_after_k_m
   }
 }
 
-TEST_CASE("B5.4 with k_min 0 the further time begins at once") {
+TEST_CASE("B5.4, H-18: with k_min 0 the further time begins at once") {
   sim::World world({.latency = sim::constant(20ms)});
   Server server(world);
   server.delays["e.1"] = 500ms;
@@ -193,7 +194,7 @@ TEST_CASE("B5.4 with k_min 0 the further time begins at once") {
   CHECK(run.answered() == "x-");
 }
 
-TEST_CASE("B5.5 a row whose experts all fail does not keep the further time from beginning") {
+TEST_CASE("B5.5, H-18: a row whose experts all fail does not keep the further time from beginning") {
   sim::World world({.latency = sim::constant(20ms)});
   Server server(world);
   server.failing = "e.0";
@@ -272,4 +273,124 @@ TEST_CASE("cancelling the dispatcher cancels every call") {
   }());
   CHECK(took == 100ms);
   CHECK_THROWS_AS(std::rethrow_exception(thrown), Error);
+}
+
+namespace {
+
+/// Whoever is asked for calls instead of lost ones gives these, one each time.
+moe::Backup giving(std::vector<ExpertCall> calls, std::string* lost, Duration hedge_after = unlimited) {
+  moe::Backup backup;
+  backup.delays = std::make_shared<moe::ExpectedDelays>();
+  backup.hedge_after = hedge_after;
+  const auto left = std::make_shared<std::vector<ExpertCall>>(std::move(calls));
+  backup.calls_instead = [left, lost](std::vector<moe::LostCall> calls) -> awaitable<std::vector<ExpertCall>> {
+    for (const auto& call : calls) *lost += std::to_string(call.call) + (call.failure ? " failed, " : " late, ");
+    std::vector<ExpertCall> given;
+    if (!left->empty()) {
+      given.push_back(std::move(left->front()));
+      left->erase(left->begin());
+    }
+    co_return given;
+  };
+  return backup;
+}
+
+}  // namespace
+
+TEST_CASE("H-28 where a call fails others are asked in the same step, and the first ones are not asked again") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  server.failing = "e.0";
+  Server other(world);
+  other.failing = "e.3";
+  std::string lost;
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {0, 1}), call(server.host, "e.1", {0, 1})};
+  std::vector<ExpertCall> others{call(other.host, "e.3", {0, 1}), call(other.host, "e.4", {0, 1})};
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {.timeout_after_k_min = 0s, .k_min = 2},
+                           giving(std::move(others), &lost));
+  CHECK(lost == "0 failed, 2 failed, ");
+  CHECK(run.answered() == "-x-x");
+  CHECK(run.took == 60ms);  // one after the other failed
+  CHECK(run.outcomes[3].latency == 20ms);
+  CHECK(world.calls(forward) == 4);
+}
+
+TEST_CASE("nobody stands in: the batch ends as it can, at its deadline where the search for others takes too long") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  server.failing = "e.0";
+  sim::Host client(world);
+  std::string lost;
+  moe::Backup backup = giving({}, &lost);
+  Duration expected = 20ms;
+  SUBCASE("there are no others") {}
+  SUBCASE("the search fails") {
+    backup.calls_instead = [](auto) -> awaitable<std::vector<ExpertCall>> { throw Error(errc::closed, "no store"); };
+  }
+  SUBCASE("the search hangs") {
+    backup.calls_instead = [client](auto) mutable -> awaitable<std::vector<ExpertCall>> {
+      co_await client.sleep_until(deadline_after(client.steady_now(), 1h));
+      co_return std::vector<ExpertCall>();
+    };
+    expected = 500ms;
+  }
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {0}), call(server.host, "e.1", {0})};
+  const Run run = dispatch(world, client, std::move(calls), {.timeout = 500ms}, backup);
+  CHECK(run.answered() == "-x");
+  CHECK(run.took == expected);
+}
+
+TEST_CASE("H-28 a straggler is hedged: who answers first counts, and a late answer that comes first as well") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  Server slow(world);
+  std::string lost;
+  Duration expected{};
+  std::string answered;
+  SUBCASE("the stand-in is faster") {
+    slow.delays["e.2"] = 10s;
+    expected = 120ms;
+    answered = "xx-x";
+  }
+  SUBCASE("the straggler is") {
+    slow.delays["e.2"] = 90ms;
+    expected = 110ms;
+    answered = "xxx-";
+  }
+  SUBCASE("it is not late yet") {
+    slow.delays["e.2"] = 70ms;
+    expected = 90ms;
+    answered = "xxx";
+  }
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {0}), call(server.host, "e.1", {1}),
+                                call(slow.host, "e.2", {0, 1})};
+  std::vector<ExpertCall> others{call(server.host, "e.3", {0, 1})};
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {}, giving(std::move(others), &lost, 100ms));
+  CHECK(lost == (answered == "xxx" ? "" : "2 late, "));
+  CHECK(run.answered() == answered);
+  CHECK(run.took == expected);
+  for (const auto& outcome : run.outcomes) CHECK(outcome.overtaken == !outcome.answered());
+  if (answered == "xx-x") {
+    CHECK(run.outcomes[2].sentence == "expert e.2 on " + slow.host.self().to_string() +
+                                          " did not answer before others that were asked in its place");
+  }
+}
+
+TEST_CASE("where all servers are slow half of them are hedged, and none before any answer says what is slow") {
+  sim::World world({.latency = sim::constant(20ms)});
+  std::vector<std::unique_ptr<Server>> servers;
+  for (int i = 0; i < 4; ++i) servers.push_back(std::make_unique<Server>(world));
+  std::string lost;
+  std::vector<ExpertCall> calls;
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    Server& server = *servers[i / 2];
+    server.delays["e." + std::to_string(i)] = 1s;
+    calls.push_back(call(server.host, "e." + std::to_string(i), {i}));
+  }
+  SUBCASE("no answer") {}
+  SUBCASE("one answer") { servers[3]->delays["e.7"] = 0ms; }
+  const bool any = servers[3]->delays["e.7"] == 0ms;
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {}, giving({}, &lost, 100ms));
+  CHECK(lost == (any ? "0 late, 1 late, 2 late, 3 late, " : ""));
+  CHECK(run.took == 1020ms);
 }

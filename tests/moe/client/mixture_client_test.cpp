@@ -35,8 +35,7 @@ TEST_CASE("one pass by hand in a moderated swarm: choose, plan, call forward and
   MixturePass pass = MixturePass::make(std::move(choice), std::move(contract));
   CHECK(pass.plan.calls() == 2);  // one request for each expert
   const auto input = at::randn({3, 4});
-  pass.inputs = {input.index_select(0, pass.rows)};
-  const auto outputs = client.forward(pass);
+  const auto outputs = client.forward(pass, {input});
   REQUIRE(outputs.size() == 1);
   CHECK(at::equal(outputs[0], pass.inputs[0]));
   const auto [gradients, answered] = client.backward(pass, {at::ones({3, 4})});
@@ -78,10 +77,10 @@ struct Two {
   static MixturePass pass_of(MixtureClient& client, std::size_t rows) {
     ExpertChoice choice = client.choose(std::vector<Score>(rows * 2, 1.0F), rows);
     auto contract = client.contract(choice);
-    MixturePass pass = MixturePass::make(std::move(choice), std::move(contract));
-    pass.inputs = {torch::ones({pass.rows.size(0), 4})};
-    return pass;
+    return MixturePass::make(std::move(choice), std::move(contract));
   }
+  static std::vector<torch::Tensor> rows(std::int64_t count) { return {torch::ones({count, 4})}; }
+
   std::unique_ptr<skep::test::ExpertServer> first, second;
   std::optional<skep::dht::DHT> dht;
 };
@@ -101,7 +100,7 @@ TEST_CASE("B5.6 who failed is not chosen again for a while, but before nobody is
   MixturePass pass = Two::pass_of(client, 3);
   CHECK(uids(pass.choice) == Uids{"e.0", "e.1"});
   two.second->hang();
-  const auto outputs = client.forward(pass);
+  const auto outputs = client.forward(pass, Two::rows(3));
   CHECK(pass.answers == std::vector<std::uint32_t>{1, 1, 1});
   const std::int64_t alive = pass.alive[0] ? 0 : 1;
   CHECK(outputs.at(0).narrow(0, alive * 3, 3).gt(0).all().item<bool>());
@@ -110,8 +109,8 @@ TEST_CASE("B5.6 who failed is not chosen again for a while, but before nobody is
 
   two.first->hang();
   MixturePass last = Two::pass_of(client, 1);
-  CHECK_THROWS_AS((void)client.forward(last), skep::Error);     // k_min is 1, and zeros are not allowed
-  CHECK(uids(client.choose({1, 2}, 1)) == Uids{"e.1", "e.0"});  // better one that failed than none
+  CHECK_THROWS_AS((void)client.forward(last, Two::rows(1)), skep::Error);  // k_min is 1, and zeros are not allowed
+  CHECK(uids(client.choose({1, 2}, 1)) == Uids{"e.1", "e.0"});             // better one that failed than none
 }
 
 TEST_CASE("with allow_zero_outputs nobody is better than one that failed") {
@@ -122,7 +121,7 @@ TEST_CASE("with allow_zero_outputs nobody is better than one that failed") {
   MixturePass pass = Two::pass_of(client, 1);
   two.first->hang();
   two.second->hang();
-  CHECK(client.forward(pass).at(0).eq(0).all().item<bool>());
+  CHECK(client.forward(pass, Two::rows(1)).at(0).eq(0).all().item<bool>());
   CHECK(pass.answers == std::vector<std::uint32_t>{0});
   CHECK(client.choose({1, 2}, 1).experts.empty());
 }

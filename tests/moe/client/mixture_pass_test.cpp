@@ -44,7 +44,7 @@ TEST_CASE("answers are counted for each row") {
   CHECK(pass.count_answers({}) == std::vector<std::uint32_t>{0, 0, 0});
 }
 
-TEST_CASE("answers are joined, zeros stand for those that did not come") {
+TEST_CASE("B5.7 answers are joined in the form that the experts told, zeros stand for those that did not come") {
   const MixturePass pass = three_samples();
   const std::int64_t first = pass.plan.offsets[1];
   const std::vector<BatchTensorDescriptor> outputs{{.size = {2}}};

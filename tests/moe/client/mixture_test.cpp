@@ -56,9 +56,13 @@ struct Grid {
     return {.in_features = 8, .grid_size = {4, 4}, .dht = *client, .uid_prefix = "ffn.", .k_best = k_best};
   }
   /// The layer computed here with the same modules: softmax of the best k sums of scores.
-  [[nodiscard]] Tensor local(torch::nn::Linear gate, const Tensor& x, int64_t k) {
+  /// @param only  of one server, or of all
+  [[nodiscard]] Tensor local(torch::nn::Linear gate, const Tensor& x, int64_t k, std::optional<std::size_t> only = {}) {
     const Tensor scores = gate->forward(x);
-    const Tensor all = (scores.narrow(1, 0, 4).unsqueeze(2) + scores.narrow(1, 4, 4).unsqueeze(1)).flatten(1);
+    Tensor all = (scores.narrow(1, 0, 4).unsqueeze(2) + scores.narrow(1, 4, 4).unsqueeze(1)).flatten(1);
+    for (std::size_t expert = 0; only && expert < 16; ++expert) {
+      if (expert / 4 % servers.size() != *only) all = all.index_fill(1, torch::tensor(int64_t(expert)), -1e9);
+    }
     const auto [best, which] = all.topk(k, 1);
     const Tensor weights = best.softmax(1);
     std::vector<Tensor> outputs;
@@ -81,7 +85,9 @@ float difference(const Tensor& a, const Tensor& b) { return (a - b).abs().max().
 
 }  // namespace
 
-TEST_CASE("B4.1 to B4.7 outputs and gradients equal those of the same layer held locally, to 1e-6") {
+TEST_CASE(
+    "B4.1, B4.2, B4.3, B4.5, B4.6, B4.7, B4.11: outputs and gradients equal those of the same layer held locally, to "
+    "1e-6") {
   Grid<FeedforwardBlock> grid;
   torch::manual_seed(2);
   RemoteMixtureOfExperts moe(grid.options());
@@ -131,7 +137,7 @@ TEST_CASE("B4.6 scores of experts are the sums of the grid's, short lists are pa
   CHECK(first.grad().isfinite().all().item<bool>());
 }
 
-TEST_CASE("H-22 all rows for one expert travel in one request, both ways, and experts learn") {
+TEST_CASE("B5.1, H-22: all rows for one expert travel in one request, both ways, and experts learn") {
   Grid<Scale> grid(2, 8, sgd(0.01));
   auto options = grid.options(16);
   std::vector<MixtureReport> reports;
@@ -235,7 +241,7 @@ TEST_CASE("no expert found: one sentence that says where was looked and what to 
         std::string::npos);
 }
 
-TEST_CASE("B4.8 H-6 rows without an expert are zeros when allowed, never NaN, and an error otherwise") {
+TEST_CASE("B4.8, B4.9, B4.10, H-6: rows without an expert are zeros when allowed, never NaN, and an error otherwise") {
   Grid<Scale> grid(1);
   ExpertServer other(grid.servers[0]->addresses(), width(8));
   other.add<Scale>("lone.3.3");
@@ -249,6 +255,17 @@ TEST_CASE("B4.8 H-6 rows without an expert are zeros when allowed, never NaN, an
     const std::string words = words_of([&] { (void)moe(torch::ones({2, 8})); });
     // the schema cannot be had either
     CHECK(words.find("within") != std::string::npos);
+  }
+  SUBCASE("an error with k_min 0, too, and one that names the row and who failed it") {
+    auto all = grid.options(2);
+    all.k_min = 0;
+    all.forward_timeout = 200ms;
+    all.hedge_after = skep::unlimited;
+    RemoteMixtureOfExperts moe(all);
+    const std::string words = words_of([&] { (void)moe(torch::ones({2, 8})); });
+    INFO(words);
+    CHECK(words.find("2 of 2 samples have fewer than 1 answers; sample 0: expert ffn.") != std::string::npos);
+    CHECK(words.find(" within 200 ms; expert ffn.") != std::string::npos);
   }
   SUBCASE("zeros") {
     options.uid_prefix = "lone.";
@@ -266,6 +283,96 @@ TEST_CASE("B4.8 H-6 rows without an expert are zeros when allowed, never NaN, an
     CHECK(x.grad().equal(torch::zeros({2, 8})));
     CHECK(moe->proj->weight.grad().equal(torch::zeros_like(moe->proj->weight)));
   }
+}
+
+TEST_CASE(
+    "H-28, B5.6, B5.5, H-18: the next best stand in for experts that fail or are late, in the same step, per row") {
+  Grid<FeedforwardBlock> grid(2);
+  auto options = grid.options(4);
+  options.k_min = 4;  // a row with fewer would be an error
+  std::vector<MixtureReport> reports;
+  options.observer = [&](const MixtureReport& report) { reports.push_back(report); };
+  torch::manual_seed(4);
+  RemoteMixtureOfExperts moe(options);
+  (void)moe(torch::randn({64, 8}));
+  SUBCASE("killed") { grid.servers[1]->kill(); }
+  SUBCASE("hanging") { grid.servers[1]->hang(); }
+  const Tensor there = torch::randn({64, 8}).requires_grad_();
+  const Tensor here = there.detach().clone().requires_grad_();
+  const auto start = std::chrono::steady_clock::now();
+  const Tensor remote = moe(there);
+  CHECK(std::chrono::steady_clock::now() - start < 10s);  // of 60
+  (remote * remote).sum().backward();
+  const Tensor gate_gradient = moe->proj->weight.grad().clone();
+  moe->zero_grad();
+  const Tensor local = grid.local(moe->proj, here, 4, 0);
+  (local * local).sum().backward();
+  CHECK(difference(remote, local) < 1e-5);
+  CHECK(difference(there.grad(), here.grad()) < 1e-4);
+  CHECK(difference(gate_gradient, moe->proj->weight.grad()) < 1e-3);
+
+  REQUIRE(reports.size() == 3);
+  const MixtureReport& forward = reports[1];
+  CHECK(forward.rows_without == 0);
+  for (const auto& expert : forward.experts) {
+    const bool alive = expert.expert.peer_id == grid.servers[0]->dht().peer_id();
+    CHECK(expert.answered() == alive);
+    CHECK((alive || !expert.stood_in));
+  }
+  CHECK(std::ranges::any_of(forward.experts, &ExpertReport::stood_in));
+  CHECK(reports[2].alive() == reports[2].experts.size());  // only who answered is asked for gradients, and once
+  CHECK(reports[2].experts.size() == 8);
+}
+
+TEST_CASE("B4.4 where the first expert does not say what it is another one is asked, and it is not chosen again") {
+  Grid<Scale> grid(2);
+  grid.servers[1]->kill();
+  RemoteMixtureOfExperts moe(grid.options(16));
+  CHECK(difference(moe(torch::ones({2, 8})), torch::linspace(1, 2, 8).expand({2, 8})) < 1e-6);
+}
+
+TEST_CASE("H-25: among near ties the rows go to the server that says it is less busy") {
+  Grid<Scale> grid(2);
+  for (const auto& [server, wait] : {std::pair{0U, 5ms}, {1U, 900ms}}) {
+    std::vector<std::string> uids;
+    for (const auto& [uid, backend] : grid.backends) {
+      if ((uid[4] - '0') % 2 == static_cast<int>(server)) uids.push_back(uid);
+    }
+    grid.servers[server]->dht().run_coroutine([&uids, told = wait](auto node) -> skep::awaitable<void> {
+      const ServerLoad load{node.peer_id(), told};
+      (void)co_await node.store_many(load_records(uids, load, node.now() + 60s), {});
+    });
+  }
+  auto options = grid.options(4);
+  options.near_tie = 1000;
+  MixtureReport last;
+  options.observer = [&](const MixtureReport& report) { last = report; };
+  RemoteMixtureOfExperts moe(options);
+  (void)moe(torch::randn({64, 8}));
+  REQUIRE(last.experts.size() >= 4);
+  for (const auto& expert : last.experts) CHECK(expert.expert.peer_id == grid.servers[0]->dht().peer_id());
+}
+
+TEST_CASE("B6.10 a search whose time is over takes what is at hand, and the report says so") {
+  ExpertServer home({}, width(8));  // it keeps the records that the other one declares
+  ExpertServer server(home.addresses(), width(8));
+  server.add<Scale>("near.0");
+  server.start();
+  MixtureReport last;
+  MixtureOptions options{.in_features = 8, .grid_size = {4}, .dht = home.dht(), .uid_prefix = "near.", .k_best = 2};
+  options.time_budget = skep::Duration(1);
+  options.observer = [&](const MixtureReport& report) { last = report; };
+  RemoteMixtureOfExperts hurried(options);
+  CHECK(difference(hurried(torch::ones({3, 8})), torch::linspace(1, 2, 8).expand({3, 8})) < 1e-6);
+  CHECK(last.rows_partial == 3);
+  options.uid_prefix = "unknown.";
+  RemoteMixtureOfExperts lost(options);
+  CHECK(words_of([&] { (void)lost(torch::ones({3, 8})); }) ==
+        "skep: no expert was found under \"unknown.\" within 0 ms, and none was known before");
+  options.prefetch = 4;
+  options.cache_time = 0s;
+  CHECK(words_of([&] { RemoteMixtureOfExperts wrong(options); }) ==
+        "skep: a searcher that prefetches needs a cache_time");
 }
 
 TEST_CASE("a killed server stalls no step twice: its experts are skipped and the next best take over") {
@@ -335,7 +442,9 @@ TEST_CASE("B5.8 too few answers in the backward pass are an error where zeros ar
                    "expert ffn.") != std::string::npos);
 }
 
-TEST_CASE("whole numbers among the inputs and several outputs") {
+TEST_CASE(
+    "B5.9, B5.10: whole numbers among the inputs get no gradient, all inputs go to every expert, several outputs come "
+    "back") {
   ExpertServer server({}, width(8));
   for (int i = 0; i < 4; ++i) server.add<TwoWays>("two." + std::to_string(i));
   server.start();
@@ -349,6 +458,12 @@ TEST_CASE("whole numbers among the inputs and several outputs") {
   CHECK(difference(negative, -x) < 1e-6);
   (product + negative).sum().backward();
   CHECK(difference(x.grad(), (index - 1).expand({5, 8}).to(torch::kFloat)) < 1e-6);
+  CHECK_FALSE(index.grad().defined());
+  const auto again = moe->forward(x, index);
+  const auto first = torch::autograd::grad({std::get<0>(again).sum()}, {x}, {}, true, true);
+  CHECK(words_of([&] {
+          (void)torch::autograd::grad({first[0].sum()}, {x}, {}, false, false, true);
+        }).find("the mixture under \"two.\"") != std::string::npos);
 }
 
 TEST_CASE("several trainer threads share a mixture") {
@@ -406,7 +521,7 @@ TEST_CASE("B5.2 with detect_anomalies an expert that answers NaN has failed, an 
         "skep: one of the inputs has nan/inf values");
 }
 
-TEST_CASE("an empty batch has an empty answer") {
+TEST_CASE("B4.12 an empty batch has an empty answer, whose form any expert tells") {
   Grid<Scale> grid(1);
   RemoteMixtureOfExperts moe(grid.options());
   (void)moe(torch::ones({2, 8}));

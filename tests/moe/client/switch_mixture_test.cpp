@@ -80,7 +80,8 @@ TEST_CASE("B7.1, B7.2: jitter and dropout act in training mode only") {
   CHECK_FALSE(std::get<0>(moe(x)).equal(std::get<0>(moe(x))));
 }
 
-TEST_CASE("B7.5, B7.7: when nobody answers the output is the input and the utilization stays") {
+TEST_CASE(
+    "B7.5, B7.7, B7.10: when nobody answers the output is the input and the utilization stays, or it is an error") {
   Grid grid;
   auto options = grid.options();
   options.forward_timeout = 200ms;
@@ -95,6 +96,42 @@ TEST_CASE("B7.5, B7.7: when nobody answers the output is the input and the utili
   CHECK(moe->grid_utilization.equal(utilization));
   (y.sum() + loss).backward();
   CHECK(x.grad().isfinite().all().item<bool>());
+
+  options.allow_zero_outputs = false;
+  RemoteSwitchMixtureOfExperts strict(options);
+  try {
+    (void)strict(x);
+    FAIL("nobody answered");
+  } catch (const skep::Error& error) {
+    CHECK(error.code() == make_error_code(skep::errc::timed_out));
+    CHECK(std::string(error.what()).find("5 of 5 samples have fewer than 1 answers") != std::string::npos);
+  }
+  options.uid_prefix = "ws.";
+  RemoteSwitchMixtureOfExperts lost(options);
+  CHECK_THROWS_WITH_AS((void)lost(x), doctest::Contains("no expert found under \"ws.\" on a 2 x 3 grid"), skep::Error);
+}
+
+TEST_CASE("H-28 the next best stands in for a switch mixture's expert, too") {
+  Grid grid;
+  ExpertServer other(grid.server.addresses(), {.expert = {.hidden_dim = 4}});
+  other.add<Scale>("two.0.0");
+  other.start();
+  ExpertServer third(grid.server.addresses(), {.expert = {.hidden_dim = 4}});
+  third.add<Scale>("two.1.2");
+  third.start();
+  auto options = grid.options();
+  options.uid_prefix = "two.";
+  RemoteSwitchMixtureOfExperts moe(options);
+  {
+    const at::NoGradGuard no_grad;
+    moe->proj->weight.zero_();
+    moe->proj->bias.copy_(torch::tensor({0.5F, 0.F, 0.5F, 0.F, 0.F}));  // everyone to two.0.0
+  }
+  moe->eval();
+  (void)moe(torch::ones({3, 4}));
+  other.kill();
+  const Tensor p = moe->proj->bias.narrow(0, 0, 2).softmax(0)[1] * moe->proj->bias.narrow(0, 2, 3).softmax(0)[2];
+  CHECK(difference(std::get<0>(moe(torch::ones({3, 4}))), 1 + p * torch::linspace(1, 2, 4).expand({3, 4})) < 1e-5);
 }
 
 TEST_CASE("B7.7, B7.9: the balancing loss evens the utilization out") {

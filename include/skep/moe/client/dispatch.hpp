@@ -1,8 +1,11 @@
-// Dispatcher: sends the requests of one batch to their experts at once and collects what comes in time.
+// Dispatcher: sends the requests of one batch to their experts at once, asks others where that is in vain, and collects
+// what comes in time.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -11,6 +14,7 @@
 #include <string_view>
 #include <system_error>
 #include <type_traits>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -20,12 +24,15 @@
 #include "skep/async/scope.hpp"
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/call_guard.hpp"
 #include "skep/moe/dispatch_plan.hpp"
+#include "skep/moe/expected_delays.hpp"
 #include "skep/moe/request_metadata.hpp"
 #include "skep/moe/uid.hpp"
 #include "skep/p2p/network.hpp"
+#include "skep/p2p/peer_id.hpp"
 
 namespace skep::inline v0::moe {
 
@@ -57,10 +64,11 @@ static_assert(std::is_aggregate_v<DispatchOptions> && std::is_trivially_copyable
 
 /// What became of a call.
 struct CallOutcome {
-  std::error_code code;   ///< empty: it was answered
-  std::string sentence;   ///< why it failed
-  Duration latency{};     ///< from the start of the batch to the end of this call
-  std::size_t bytes = 0;  ///< sent
+  std::error_code code;    ///< empty: it was answered
+  std::string sentence;    ///< why it failed
+  Duration latency{};      ///< from its sending to its end
+  std::size_t bytes = 0;   ///< sent
+  bool overtaken = false;  ///< it was late, and others answered in its place
 
   [[nodiscard]] bool answered() const noexcept { return !code; }
   /// The server could not be reached, or the connection to it broke.
@@ -69,6 +77,23 @@ struct CallOutcome {
            code == std::errc::connection_refused || code == std::errc::connection_aborted ||
            code == std::errc::broken_pipe;
   }
+};
+
+/// A call whose rows should ask somebody else.
+struct LostCall {
+  std::size_t call = 0;                  ///< its number
+  const CallOutcome* failure = nullptr;  ///< null: it is late and may still answer
+};
+
+/// Who stands in for experts that fail or are late while a batch is under way.
+struct Backup {
+  /// More calls for the rows of lost ones, which get the next numbers; on the network's executor, cancelled when the
+  /// time of the batch is over. Null: nobody stands in.
+  std::function<awaitable<std::vector<ExpertCall>>(std::vector<LostCall>)> calls_instead = {};
+  std::shared_ptr<ExpectedDelays> delays = nullptr;  ///< learns how long each answer takes; null: no call is late
+  /// A call is late when it has taken so long, and longer than the patience that `delays` has with its server. At most
+  /// half of a batch's servers count as late, or one: where all are slow, more requests make them slower.
+  Duration hedge_after = unlimited;
 };
 
 /// Gives the call the ticket that servers of a moderated swarm ask for; takes some 0.7 ms of the network's thread.
@@ -114,25 +139,37 @@ class Dispatcher {
   explicit Dispatcher(Network network, std::shared_ptr<dht::Authorizer> authorizer = nullptr)
       : network_(std::move(network)), authorizer_(std::move(authorizer)) {}
 
-  /// Runs all calls. @return their outcomes, in the order of the calls
-  [[nodiscard]] awaitable<std::vector<CallOutcome>> run(std::vector<ExpertCall> calls,
-                                                        DispatchOptions options = {}) const {
-    return run(std::make_shared<State>(network_, authorizer_, std::move(calls), options));
+  /// Runs all calls, until every row has an answer for each of its calls, from them or from those that stand in.
+  /// @return the outcomes, in the order of the calls
+  [[nodiscard]] awaitable<std::vector<CallOutcome>> run(std::vector<ExpertCall> calls, DispatchOptions options = {},
+                                                        Backup backup = {}) const {
+    return run(std::make_shared<State>(network_, authorizer_, std::move(calls), options, std::move(backup)));
   }
 
  private:
   struct State {
-    State(Network on, std::shared_ptr<dht::Authorizer> member, std::vector<ExpertCall> to_send, DispatchOptions how)
+    State(Network on, std::shared_ptr<dht::Authorizer> member, std::vector<ExpertCall> to_send, DispatchOptions how,
+          Backup others)
         : network(std::move(on)),
           authorizer(std::move(member)),
-          calls(std::move(to_send)),
           options(how),
-          outcomes(calls.size()),
-          ended(calls.size()),
-          pending(calls.size()),
-          counter(rows_of(calls), how.k_min),
-          changed(network.executor()) {}
+          backup(std::move(others)),
+          counter(rows_of(to_send), how.k_min),
+          changed(network.executor()) {
+      std::unordered_set<p2p::PeerId> servers;
+      for (auto& call : to_send) {
+        if (backup.delays) servers.insert(call.expert.peer_id);
+        add(std::move(call));
+      }
+      late_allowed = std::max<std::size_t>(servers.size() / 2, 1);
+    }
 
+    void add(ExpertCall call) {
+      calls.push_back(std::move(call));
+      outcomes.emplace_back();
+      progress.emplace_back();
+      ++pending;
+    }
     static std::vector<std::vector<std::uint32_t>> rows_of(std::vector<ExpertCall>& calls) {
       std::vector<std::vector<std::uint32_t>> rows;
       // NOLINTNEXTLINE(performance-inefficient-vector-operation)
@@ -140,15 +177,26 @@ class Dispatcher {
       return rows;
     }
 
+    struct Progress {
+      SteadyTime sent{};
+      bool ended = false;
+      bool lost = false;  ///< others were asked in its place
+    };
+
     Network network;
     std::shared_ptr<dht::Authorizer> authorizer;
-    std::vector<ExpertCall> calls;
     DispatchOptions options;
+    Backup backup;
+    std::deque<ExpertCall> calls;  ///< those under way refer to theirs while more are added
     std::vector<CallOutcome> outcomes;
-    std::vector<bool> ended;
-    std::size_t pending;
+    std::vector<Progress> progress;
+    std::size_t pending = 0;
     KMinCounter counter;
-    Event changed;  ///< all rows are settled, or all calls have ended
+    std::vector<LostCall> lost;            ///< nobody was asked in their place yet
+    std::unordered_set<p2p::PeerId> late;  ///< servers
+    std::size_t late_allowed = 0;
+    bool untimed = false;  ///< a call is under way of which nobody knows when it is late
+    Event changed;         ///< `collect` has something to do
     SteadyTime started{};
     bool closed = false;  ///< what ends from now on came too late
   };
@@ -161,7 +209,7 @@ class Dispatcher {
 
     std::exception_ptr stopped;
     try {
-      co_await collect(state);
+      co_await collect(state, scope);
     } catch (...) {
       stopped = std::current_exception();
     }
@@ -176,33 +224,85 @@ class Dispatcher {
   }
 
   /// Waits until all calls have ended or the time for them is over.
-  static awaitable<void> collect(StatePtr state) {
+  static awaitable<void> collect(StatePtr state, Scope& scope) {
     const DispatchOptions& options = state->options;
     SteadyTime deadline = deadline_after(state->started, options.timeout);
     bool settled = false;
-    while (state->pending > 0) {
+    for (;;) {
+      state->changed.reset();
+      const SteadyTime next_late = find_late(*state);
+      if (!state->lost.empty()) {
+        co_await ask_others(state, scope, deadline);
+        continue;
+      }
+      if (state->pending == 0 || state->counter.all_full()) break;
       if (!settled && state->counter.all_settled()) {
         settled = true;
         deadline = std::min(deadline, deadline_after(state->network.steady_now(), options.timeout_after_k_min));
       }
-      state->changed.reset();
       try {
-        co_await with_deadline(state->network, deadline, state->changed.wait(), "the experts' answers");
+        co_await with_deadline(state->network, std::min(deadline, next_late), state->changed.wait(),
+                               "the experts' answers");
       } catch (const Error& error) {
         if (error.code() != errc::timed_out) throw;
-        break;
+        if (state->network.steady_now() >= deadline) break;
       }
     }
     for (std::size_t i = 0; i < state->calls.size(); ++i) {
-      if (!state->ended[i]) late(*state, i, settled);
+      if (!state->progress[i].ended) give_up(*state, i, settled);
+    }
+  }
+
+  /// Counts the calls that are late among the lost ones. @return when the next one will be
+  static SteadyTime find_late(State& state) {
+    SteadyTime next = SteadyTime::max();
+    state.untimed = false;
+    if (!state.backup.calls_instead || !state.backup.delays || state.backup.hedge_after == unlimited) return next;
+    const SteadyTime now = state.network.steady_now();
+    for (std::size_t i = 0; i < state.calls.size(); ++i) {
+      auto& progress = state.progress[i];
+      if (progress.ended || progress.lost) continue;
+      const p2p::PeerId& server = state.calls[i].expert.peer_id;
+      if (state.late.size() >= state.late_allowed && !state.late.contains(server)) continue;
+      const Duration patience = state.backup.delays->patience(server);
+      state.untimed = state.untimed || patience == unlimited;
+      const SteadyTime late = deadline_after(progress.sent, std::max(patience, state.backup.hedge_after));
+      if (late > now) {
+        next = std::min(next, late);
+        continue;
+      }
+      progress.lost = true;
+      state.late.insert(server);
+      state.lost.push_back({i, nullptr});
+    }
+    return next;
+  }
+
+  /// Sends the calls that stand in for lost ones; when none can be had the batch goes on without.
+  static awaitable<void> ask_others(StatePtr state, Scope& scope, SteadyTime deadline) {
+    std::vector<ExpertCall> others;
+    try {
+      others = co_await with_deadline(state->network, deadline,
+                                      state->backup.calls_instead(std::exchange(state->lost, {})), "the search");
+    } catch (const std::exception& error) {
+      if (is_cancellation(std::current_exception())) throw;
+      log(LogLevel::debug, "mixture", std::string("nobody stands in for lost experts: ") + error.what());
+    }
+    for (ExpertCall& call : others) {
+      state->counter.add(std::move(call.rows));
+      state->add(std::move(call));
+      scope.spawn(one(state, state->calls.size() - 1));
     }
   }
 
   /// Ends a call that has not answered.
-  static void late(State& state, std::size_t i, bool settled) {
+  static void give_up(State& state, std::size_t i, bool settled) {
     const ExpertCall& call = state.calls[i];
     std::string sentence = "expert " + call.expert.uid + " on " + call.expert.peer_id.to_string() + " did not answer ";
-    if (settled && deadline_after(state.started, state.options.timeout) > state.network.steady_now()) {
+    if (state.counter.all_full()) {
+      state.outcomes[i].overtaken = true;
+      sentence += "before others that were asked in its place";
+    } else if (settled && deadline_after(state.started, state.options.timeout) > state.network.steady_now()) {
       sentence +=
           "within " + skep::detail::describe_wait(state.options.timeout_after_k_min) + " after enough others had";
     } else {
@@ -215,6 +315,7 @@ class Dispatcher {
     std::error_code code;
     std::string sentence;
     try {
+      state->progress[i].sent = state->network.steady_now();
       const DispatchOptions& wanted = state->options;
       ExpertCall& call = state->calls[i];
       if (state->authorizer) co_await add_ticket(state->network, state->authorizer, call, wanted.timeout);
@@ -251,11 +352,19 @@ class Dispatcher {
     CallOutcome& outcome = state.outcomes[i];
     outcome.code = code;
     outcome.sentence = std::move(sentence);
-    outcome.latency = state.network.steady_now() - state.started;
-    state.ended[i] = true;
+    const SteadyTime now = state.network.steady_now();
+    outcome.latency = now - state.progress[i].sent;
+    state.progress[i].ended = true;
     --state.pending;
     const bool settled = state.counter.end(i, !code);
-    if (settled || state.pending == 0) state.changed.set();
+    if (!code && state.backup.delays) {
+      state.backup.delays->measured(state.calls[i].expert.peer_id, outcome.latency, now);
+    } else if (code && state.backup.calls_instead && !std::exchange(state.progress[i].lost, true)) {
+      state.lost.push_back({i, &outcome});
+    }
+    if (settled || state.pending == 0 || state.counter.all_full() || !state.lost.empty() || state.untimed) {
+      state.changed.set();
+    }
   }
 
   Network network_;

@@ -29,9 +29,7 @@ class MixtureCall : public torch::autograd::Function<MixtureCall> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
                                                 std::shared_ptr<Shared> shared, const Tensor& /*learns*/,
                                                 at::TensorList inputs) {
-    MixturePass& pass = shared->pass;
-    for (const Tensor& input : to_send(inputs)) pass.inputs.push_back(input.index_select(0, pass.rows));
-    auto outputs = shared->client->forward(pass);
+    auto outputs = shared->client->forward(shared->pass, to_send(inputs));
     mark_whole_numbers(*context, outputs);
     const at::Device device = inputs.front().device();
     for (Tensor& output : outputs) output = output.to(device);

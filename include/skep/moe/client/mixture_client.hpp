@@ -1,5 +1,5 @@
-// MixtureClient: the remote half of a mixture. Chooses experts for a batch, sends each its rows, collects their
-// answers.
+// MixtureClient: the remote half of a mixture. Chooses experts for a batch, sends each its rows, lets the next best
+// stand in for those that fail or are late, collects the answers.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -27,7 +28,9 @@
 #include "skep/moe/client/mixture_pass.hpp"
 #include "skep/moe/dht_store.hpp"
 #include "skep/moe/dispatch_plan.hpp"
+#include "skep/moe/expected_delays.hpp"
 #include "skep/moe/penalties.hpp"
+#include "skep/moe/stand_ins.hpp"
 #include "skep/moe/tensor/torch.hpp"
 #include "skep/moe/uid.hpp"
 
@@ -37,13 +40,7 @@ namespace skep::inline v0::moe {
 /// I/O thread.
 class MixtureClient {
  public:
-  explicit MixtureClient(MixtureOptions options)
-      : options_(std::move(options)),
-        searcher_(Store(options_.dht.node()), options_.uid_prefix, options_.grid_size,
-                  {.num_workers = options_.num_workers,
-                   .cache_time = options_.cache_time,
-                   .missing_cache_time = std::min<Duration>(options_.cache_time, 1s)}),
-        penalties_(options_.penalties) {}
+  explicit MixtureClient(MixtureOptions options) : MixtureClient(options, Store(options.dht.node())) {}
 
   [[nodiscard]] const MixtureOptions& options() const noexcept { return options_; }
   [[nodiscard]] const std::string& uid_prefix() const noexcept { return searcher_.uid_prefix(); }
@@ -76,26 +73,43 @@ class MixtureClient {
     return contract_;
   }
 
-  /// Sends each expert its rows and waits as the options say. Fills what `pass` says about answers.
+  /// Sends each expert its rows and waits as the options say. Fills what `pass` says about inputs and answers, and lays
+  /// it out anew when experts stood in for others.
+  /// @param batch  the inputs, batch first, on the CPU and without a graph
   /// @return for each output [places, ...], zeros where no answer came
-  [[nodiscard]] std::vector<Tensor> forward(MixturePass& pass) {
+  [[nodiscard]] std::vector<Tensor> forward(MixturePass& pass, const std::vector<Tensor>& batch) {
     const DispatchOptions limits{.timeout = options_.forward_timeout,
                                  .timeout_after_k_min = options_.timeout_after_k_min,
                                  .k_min = options_.k_min};
-    Exchange exchange(pass.plan.calls());
+    for (const Tensor& input : batch) pass.inputs.push_back(input.index_select(0, pass.rows));
+    Exchange exchange;
     for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
-      exchange.add(pass, i,
+      exchange.add(pass.expert(i), pass.plan.rows_of(i),
                    prepare_forward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i),
                                    {options_.forward_timeout, options_.detect_anomalies}));
     }
-    run(pass, exchange, limits);
+    Backup backup{.delays = delays_, .hedge_after = options_.hedge_after};
+    if (pass.scores.defined()) {  // what the coroutine refers to lives as long as `run` waits
+      backup.calls_instead = [&](std::vector<LostCall> lost) {
+        return stand_in(pass, batch, exchange, std::move(lost));
+      };
+    }
+    run(exchange, limits, std::move(backup));
+    pass.scores = Tensor();
 
-    pass.alive = exchange.answered;
-    pass.answers = pass.count_answers(pass.alive);
+    std::vector<bool> answered = exchange.answered();
+    std::vector<Tensor> outputs;
+    if (exchange.sent.size() == pass.plan.calls()) {
+      pass.alive = std::move(answered);
+      pass.answers = pass.count_answers(pass.alive);
+      outputs = pass.join(pass.contract->outputs, exchange.answers());
+    } else {
+      outputs = settle(pass, batch, exchange, answered);
+    }
     const std::size_t needed = options_.allow_zero_outputs ? options_.k_min : std::max<std::size_t>(options_.k_min, 1);
     const auto poor = [&](std::size_t row) { return pass.answers[row] < needed; };
     conclude(pass, exchange, false, poor, needed);
-    return pass.join(pass.contract->outputs, exchange.answers);
+    return outputs;
   }
 
   /// Sends the experts that answered forward the gradients of their outputs.
@@ -106,21 +120,29 @@ class MixtureClient {
     const DispatchOptions limits{.timeout = options_.backward_timeout,
                                  .timeout_after_k_min = options_.timeout_after_k_min,
                                  .k_min = options_.backward_k_min};
-    Exchange exchange(pass.plan.calls());
+    Exchange exchange;
+    std::vector<bool> answered(pass.plan.calls());
+    std::vector<std::shared_ptr<ExpertAnswer>> gradients_of_inputs(pass.plan.calls());
+    std::vector<std::size_t> which;  // the call of each that is sent
     for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
       if (!pass.alive[i]) continue;
-      exchange.add(pass, i,
+      which.push_back(i);
+      exchange.add(pass.expert(i), pass.plan.rows_of(i),
                    prepare_backward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i),
                                     pass.slices(gradients, i), {options_.backward_timeout, options_.detect_anomalies}));
     }
-    run(pass, exchange, limits);
+    run(exchange, limits);
 
-    const auto answers = pass.count_answers(exchange.answered);
+    for (std::size_t n = 0; n < which.size(); ++n) {
+      answered[which[n]] = exchange.sent[n].outcome.answered();
+      gradients_of_inputs[which[n]] = exchange.sent[n].answer;
+    }
+    const auto answers = pass.count_answers(answered);
     const auto poor = [&](std::size_t row) {
       return answers[row] < std::min<std::size_t>(options_.backward_k_min, pass.answers[row]);
     };
     conclude(pass, exchange, true, poor, options_.backward_k_min);
-    return {pass.join(pass.contract->inputs, exchange.answers), std::move(exchange.answered)};
+    return {pass.join(pass.contract->inputs, gradients_of_inputs), std::move(answered)};
   }
 
   /// Throws errc::not_found: the search came back empty for the whole batch.
@@ -136,37 +158,137 @@ class MixtureClient {
  private:
   using Store = DhtStore<dht::Node<>>;
 
+  using Skip = std::function<bool(const ExpertInfo&)>;
+
+  MixtureClient(MixtureOptions options, Store store)
+      : options_(std::move(options)),
+        delays_(store.delays()),
+        searcher_(std::move(store), options_.uid_prefix, options_.grid_size,
+                  {.num_workers = options_.num_workers,
+                   .cache_time = options_.cache_time,
+                   .missing_cache_time = std::min<Duration>(options_.cache_time, 1s),
+                   .prefetch = options_.prefetch,
+                   .near_tie = options_.near_tie}),
+        penalties_(options_.penalties) {}
+
   /// The calls of one direction of a pass, and what came of them.
   struct Exchange {
-    explicit Exchange(std::size_t calls) : answers(calls), answered(calls) {}
+    struct Sent {
+      ExpertInfo expert;
+      std::vector<std::uint32_t> rows;
+      std::shared_ptr<ExpertAnswer> answer;
+      CallOutcome outcome = {};
+    };
 
-    void add(const MixturePass& pass, std::size_t call, PreparedCall prepared) {
-      const auto rows = pass.plan.rows_of(call);
-      prepared.call.rows.assign(rows.begin(), rows.end());
-      sent.push_back(std::move(prepared.call));
-      which.push_back(call);
-      answers[call] = std::move(prepared.answer);
+    void add(const ExpertInfo& expert, std::span<const std::uint32_t> rows, PreparedCall prepared) {
+      sent.push_back({expert, {rows.begin(), rows.end()}, std::move(prepared.answer)});
+      prepared.call.rows = sent.back().rows;
+      calls.push_back(std::move(prepared.call));
+    }
+    [[nodiscard]] std::vector<bool> answered() const {
+      std::vector<bool> which;
+      for (const Sent& one : sent) which.push_back(one.outcome.answered());
+      return which;
+    }
+    [[nodiscard]] std::vector<std::shared_ptr<ExpertAnswer>> answers() const {
+      std::vector<std::shared_ptr<ExpertAnswer>> all;
+      for (const Sent& one : sent) all.push_back(one.answer);
+      return all;
     }
 
-    std::vector<std::shared_ptr<ExpertAnswer>> answers;  // by call; null where nothing was sent
-    std::vector<bool> answered;                          // by call
-    std::vector<ExpertCall> sent;
-    std::vector<std::size_t> which;     // the call of each that was sent
-    std::vector<CallOutcome> outcomes;  // of each that was sent
+    std::vector<ExpertCall> calls;  // on their way out
+    std::vector<Sent> sent;         // all, those that stand in at the end
+    std::size_t first = 0;          // how many are not stand-ins
+    SteadyTime started{};
     Duration duration{};
+    std::optional<StandIns> stand_ins;        // since the first call was lost
+    std::unordered_set<std::string> lost;     // experts
+    std::unordered_set<p2p::PeerId> strayed;  // servers that cannot be reached, or are late
   };
 
-  [[nodiscard]] ExpertChoice search(std::vector<Score> scores, std::size_t rows,
-                                    std::function<bool(const ExpertInfo&)> skip) {
+  [[nodiscard]] ExpertChoice search(std::vector<Score> scores, std::size_t rows, Skip skip) {
     BeamSearch search = searcher_.begin(std::move(scores), rows, options_.k_best, std::move(skip));
     if (search.advance().empty()) return std::move(search).take();
-    return detail::block_on(options_.dht, searcher_.finish(std::move(search), {.timeout = options_.forward_timeout}));
+    const Duration budget = std::min(options_.time_budget, options_.forward_timeout);
+    ExpertChoice choice = detail::block_on(
+        options_.dht, searcher_.finish(std::move(search), {.timeout = unlimited, .time_budget = budget}));
+    if (choice.experts.empty() && choice.is_partial(0)) {
+      throw Error(errc::timed_out, "no expert was found under \"" + uid_prefix() + "\" within " +
+                                       skep::detail::describe_wait(budget) + ", and none was known before");
+    }
+    return choice;
   }
-  [[nodiscard]] std::function<bool(const ExpertInfo&)> skipped_now() const {
+  [[nodiscard]] Skip skipped_now() const {
     const SteadyTime now = std::chrono::steady_clock::now();
     const std::scoped_lock lock(mutex_);
     if (!penalties_.any(now)) return nullptr;
     return [now, penalties = penalties_](const ExpertInfo& expert) { return penalties.skips(expert, now); };
+  }
+
+  /// The calls that take over the rows of lost ones, as far as next-best experts are found.
+  awaitable<std::vector<ExpertCall>> stand_in(const MixturePass& pass, const std::vector<Tensor>& batch,
+                                              Exchange& exchange, std::vector<LostCall> lost) {
+    if (!exchange.stand_ins) exchange.stand_ins.emplace(pass.choice, pass.plan);
+    std::vector<std::size_t> numbers;
+    for (const LostCall& call : lost) {
+      numbers.push_back(call.call);
+      const ExpertInfo& expert = exchange.sent[call.call].expert;
+      exchange.lost.insert(expert.uid);
+      if (!call.failure || call.failure->server_failed()) exchange.strayed.insert(expert.peer_id);
+    }
+    const std::vector<std::uint32_t> rows = exchange.stand_ins->lose(numbers);
+    std::vector<Score> scores;
+    const auto width = static_cast<std::size_t>(pass.scores.size(1));
+    for (const std::uint32_t row : rows) {
+      const auto* begin = pass.scores.data_ptr<float>() + row * width;
+      scores.insert(scores.end(), begin, begin + width);
+    }
+    const auto skip = [&exchange, penalized = skipped_now()](const ExpertInfo& expert) {
+      return exchange.lost.contains(expert.uid) || exchange.strayed.contains(expert.peer_id) ||
+             (penalized && penalized(expert));
+    };
+    std::vector<ExpertCall> calls;
+    if (rows.empty()) co_return calls;
+    BeamSearch search = searcher_.begin(std::move(scores), rows.size(), options_.k_best, skip);
+    ExpertChoice found = co_await searcher_.finish(std::move(search), {.timeout = unlimited});
+    if (pass.drop_impossible) found.drop_impossible();
+    const Duration passed = std::chrono::steady_clock::now() - exchange.started;
+    const Duration left = options_.forward_timeout == unlimited ? unlimited : options_.forward_timeout - passed;
+    if (left <= 0s) co_return calls;
+    const auto given = exchange.stand_ins->take_over(rows, found);
+    std::vector<PreparedCall> prepared;
+    for (const StandIns::Call& call : given) {
+      const Tensor which = at::empty({static_cast<std::int64_t>(call.rows.size())}, at::kLong);
+      std::ranges::copy(call.rows, which.data_ptr<std::int64_t>());
+      std::vector<Tensor> inputs;
+      for (const Tensor& input : batch) inputs.push_back(input.index_select(0, which));
+      prepared.push_back(prepare_forward(call.expert, *pass.contract, inputs, {left, options_.detect_anomalies}));
+    }
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      exchange.add(given[i].expert, given[i].rows, std::move(prepared[i]));
+    }
+    std::swap(calls, exchange.calls);
+    co_return calls;
+  }
+
+  /// Lays the pass out anew for those who answered. @return for each output [places, ...]
+  static std::vector<Tensor> settle(MixturePass& pass, const std::vector<Tensor>& batch, const Exchange& exchange,
+                                    const std::vector<bool>& answered) {
+    StandIns::Settled settled = exchange.stand_ins->settle(answered);
+    pass = pass.settled(std::move(settled.choice), batch);
+    const Tensor from = at::empty(pass.rows.sizes(), at::kLong);
+    for (std::size_t entry = 0; entry < settled.answers.size(); ++entry) {
+      from.data_ptr<std::int64_t>()[pass.plan.places[entry]] = settled.answers[entry];
+    }
+    std::vector<Tensor> outputs;
+    for (std::size_t t = 0; t < pass.contract->outputs.size(); ++t) {
+      std::vector<Tensor> parts{pass.contract->outputs[t].make_zeros(0)};
+      for (const auto& one : exchange.sent) {
+        if (one.outcome.answered()) parts.push_back(one.answer->tensors()[t]);
+      }
+      outputs.push_back(at::cat(parts).index_select(0, from));
+    }
+    return outputs;
   }
 
   static awaitable<std::shared_ptr<const ExpertContract>> first_contract(dht::DHT dht, std::vector<ExpertInfo> experts,
@@ -191,30 +313,52 @@ class MixtureClient {
   static awaitable<std::size_t> count_peers(dht::Node<> node) { co_return node.peer_count(); }
 
   /// Sends what an exchange holds and remembers who failed.
-  void run(const MixturePass& pass, Exchange& exchange, const DispatchOptions& limits) {
+  void run(Exchange& exchange, const DispatchOptions& limits, Backup backup = {}) {
     const Dispatcher<p2p::Host> dispatcher(detail::host_of(options_.dht), detail::authorizer_of(options_.dht));
-    const SteadyTime start = std::chrono::steady_clock::now();
-    exchange.outcomes = detail::block_on(options_.dht, dispatcher.run(std::move(exchange.sent), limits));
+    exchange.first = exchange.sent.size();
+    exchange.started = std::chrono::steady_clock::now();
+    auto outcomes =
+        detail::block_on(options_.dht, dispatcher.run(std::exchange(exchange.calls, {}), limits, std::move(backup)));
     const SteadyTime now = std::chrono::steady_clock::now();
-    exchange.duration = now - start;
+    exchange.duration = now - exchange.started;
 
+    for (std::size_t n = 0; n < outcomes.size(); ++n) exchange.sent[n].outcome = std::move(outcomes[n]);
+    exchange.sent.resize(outcomes.size());  // nobody waited for stand-ins that were found too late
     std::vector<std::string> failures;
     {
       const std::scoped_lock lock(mutex_);
-      for (std::size_t n = 0; n < exchange.which.size(); ++n) {
-        const ExpertInfo& expert = pass.expert(exchange.which[n]);
-        const CallOutcome& outcome = exchange.outcomes[n];
-        exchange.answered[exchange.which[n]] = outcome.answered();
+      for (std::size_t n = 0; n < exchange.sent.size(); ++n) {
+        const auto& [expert, rows, answer, outcome] = exchange.sent[n];
         if (outcome.answered()) {
           penalties_.answered(expert);
         } else if (!penalties_.skips(expert, now)) {
-          outcome.server_failed() ? penalties_.server_failed(expert.peer_id, now)
-                                  : penalties_.expert_failed(expert.uid, now);
-          failures.push_back(outcome.sentence);
+          blame(exchange, n, now);
+          if (!outcome.overtaken) failures.push_back(outcome.sentence);
         }
       }
     }
     for (const auto& failure : failures) log(LogLevel::warning, "mixture", failure);
+  }
+  /// One late answer is bad luck; where a server is late with all of several calls it has most likely stopped.
+  void blame(const Exchange& exchange, std::size_t n, SteadyTime now) {
+    const ExpertInfo& expert = exchange.sent[n].expert;
+    const CallOutcome& outcome = exchange.sent[n].outcome;
+    if (outcome.server_failed()) {
+      penalties_.server_failed(expert.peer_id, now);
+    } else if (outcome.overtaken && !silent(exchange, expert.peer_id)) {
+      penalties_.expert_late(expert.uid, now);
+    } else {
+      penalties_.expert_failed(expert.uid, now);
+    }
+  }
+  static bool silent(const Exchange& exchange, const p2p::PeerId& server) {
+    std::size_t calls = 0;
+    for (const auto& one : exchange.sent) {
+      if (one.expert.peer_id != server) continue;
+      if (!one.outcome.overtaken) return false;
+      ++calls;
+    }
+    return calls > 1;
   }
 
   /// Tells the observer, and throws when rows have too few answers and must not.
@@ -228,26 +372,27 @@ class MixtureClient {
       if (!first) first = row;
     }
     if (options_.observer) {
-      for (std::size_t n = 0; n < exchange.which.size(); ++n) {
-        const CallOutcome& outcome = exchange.outcomes[n];
-        report.experts.push_back({pass.expert(exchange.which[n]), pass.plan.rows_of(exchange.which[n]).size(),
-                                  outcome.code, outcome.sentence, outcome.latency, outcome.bytes});
+      report.rows_partial = static_cast<std::size_t>(std::ranges::count(pass.choice.partial, true));
+      for (std::size_t n = 0; n < exchange.sent.size(); ++n) {
+        const auto& [expert, rows, answer, outcome] = exchange.sent[n];
+        report.experts.push_back(
+            {expert, rows.size(), outcome.code, outcome.sentence, outcome.latency, outcome.bytes, n >= exchange.first});
       }
       options_.observer(report);
     }
-    if (first && !options_.allow_zero_outputs) throw_too_few(pass, exchange, report, *first, needed);
+    if (first && !options_.allow_zero_outputs) throw_too_few(exchange, report, *first, needed);
   }
 
-  [[noreturn]] static void throw_too_few(const MixturePass& pass, const Exchange& exchange, const MixtureReport& report,
-                                         std::size_t row, std::size_t needed) {
+  [[noreturn]] static void throw_too_few(const Exchange& exchange, const MixtureReport& report, std::size_t row,
+                                         std::size_t needed) {
     std::error_code code = errc::not_found;
-    std::string why = "no expert was found for it";
-    for (std::size_t n = 0; n < exchange.which.size(); ++n) {
-      const auto rows = pass.plan.rows_of(exchange.which[n]);
-      if (exchange.outcomes[n].answered() || !std::ranges::count(rows, row)) continue;
-      code = exchange.outcomes[n].code;
-      why = exchange.outcomes[n].sentence;
+    std::string why;
+    for (const auto& one : exchange.sent) {
+      if (one.outcome.answered() || !std::ranges::count(one.rows, row)) continue;
+      code = one.outcome.code;
+      why += (why.empty() ? "" : "; ") + one.outcome.sentence;
     }
+    if (why.empty()) why = "no expert was found for it";
     throw Error(code, std::string("too few experts answered in the ") + (report.backward ? "backward" : "forward") +
                           " pass: " + std::to_string(report.rows_without) + " of " + std::to_string(report.rows) +
                           " samples have fewer than " + std::to_string(needed) + " answers; sample " +
@@ -255,6 +400,7 @@ class MixtureClient {
   }
 
   MixtureOptions options_;
+  std::shared_ptr<ExpectedDelays> delays_;  // how busy servers are and how long answers take
   MoEBeamSearcher<Store> searcher_;
   mutable std::mutex mutex_;
   PenaltyList penalties_;

@@ -83,7 +83,7 @@ class MixtureModule : public torch::nn::Module {
 
   /// Chooses each row's experts by the scores of the grid, float[rows, sum(grid)].
   [[nodiscard]] MixturePass begin_pass(const Tensor& scores, Impossible impossible = Impossible::kept) {
-    const Tensor values = scores.detach().to(at::kCPU, at::kFloat).contiguous();
+    Tensor values = scores.detach().to(at::kCPU, at::kFloat).contiguous();
     const auto* begin = values.data_ptr<float>();
     const auto rows = static_cast<std::size_t>(scores.size(0));
     ExpertChoice choice = client_->choose(std::vector<Score>(begin, begin + values.numel()), rows);
@@ -95,7 +95,10 @@ class MixtureModule : public torch::nn::Module {
     if (choice.experts.empty() && !may_be_zeros) client_->throw_no_expert();
     if (!contract) contract = client_->contract(choice);
     if (impossible == Impossible::dropped) choice.drop_impossible();
-    return MixturePass::make(std::move(choice), std::move(contract));
+    MixturePass pass = MixturePass::make(std::move(choice), std::move(contract));
+    pass.scores = std::move(values);
+    pass.drop_impossible = impossible == Impossible::dropped;
+    return pass;
   }
 
   /// Sends a pass through the experts, as part of the graph.

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -22,8 +24,9 @@ struct ExpertReport {
   std::size_t rows = 0;   ///< samples that were sent to it
   std::error_code code;   ///< empty: it answered in time
   std::string sentence;   ///< why it did not
-  Duration latency{};     ///< from the start of the pass to its answer
+  Duration latency{};     ///< from the request to its answer
   std::size_t bytes = 0;  ///< sent to it
+  bool stood_in = false;  ///< it was asked in the place of experts that failed or were late
 
   [[nodiscard]] bool answered() const noexcept { return !code; }
 };
@@ -33,11 +36,34 @@ struct MixtureReport {
   bool backward = false;
   std::size_t rows = 0;          ///< samples in the batch
   std::size_t rows_without = 0;  ///< of them, those that too few experts answered for
+  std::size_t rows_partial = 0;  ///< of them, those whose search was out of time: better experts may have been missed
   Duration duration{};           ///< of the calls, from the first request to the last answer waited for
   std::vector<ExpertReport> experts = {};
 
   [[nodiscard]] std::size_t alive() const {
     return static_cast<std::size_t>(std::ranges::count_if(experts, &ExpertReport::answered));
+  }
+  /// How evenly the rows are spread over the experts that were asked: their mean number over the largest, 1 when all
+  /// have the same; 0 without experts.
+  [[nodiscard]] double load_balance() const {
+    std::size_t all = 0;
+    std::size_t most = 0;
+    for (const auto& expert : experts) {
+      all += expert.rows;
+      most = std::max(most, expert.rows);
+    }
+    return most == 0 ? 0 : static_cast<double>(all) / static_cast<double>(experts.size() * most);
+  }
+  /// The entropy of that spread in bits: log2 of their number when all have the same, 0 when one has everything.
+  [[nodiscard]] double entropy() const {
+    std::size_t all = 0;
+    for (const auto& expert : experts) all += expert.rows;
+    double bits = 0;
+    for (const auto& expert : experts) {
+      const double share = static_cast<double>(expert.rows) / static_cast<double>(all);
+      if (expert.rows > 0) bits -= share * std::log2(share);
+    }
+    return bits;
   }
 };
 
@@ -59,7 +85,16 @@ struct MixtureOptions {
                                              ///< 1.1; by default the others' weights are rescaled to stand for it
   std::size_t num_workers = 0;               ///< see BeamOptions
   Duration cache_time = 5s;                  ///< how long found experts are used without asking the DHT again
+  /// How long the search for experts may take, at most `forward_timeout`; then it answers from what is at hand, and the
+  /// report says for how many rows.
+  Duration time_budget = 60s;
+  std::size_t prefetch = 0;                      ///< prefixes read ahead of need after a search, see BeamOptions
+  std::optional<Score> near_tie = std::nullopt;  ///< scores that differ by so much go to the faster, see BeamOptions
   PenaltyOptions penalties = {};  ///< how long failed experts are left alone, so that the next best take over
+  /// Rows of an expert that fails in a forward pass go to their next best at once. Rows of one that is late go there as
+  /// well, and what answers first counts: late is who takes so long, and longer than the average of its server's
+  /// answer times and four deviations. `unlimited`: nobody is late. A backward request is never sent twice.
+  Duration hedge_after = 100ms;
   std::function<void(const MixtureReport&)> observer = {};  ///< called after each pass on the thread that ran it
 };
 
@@ -82,7 +117,11 @@ struct SwitchMixtureOptions {
   double jitter_eps = 0.01;        ///< the gate's input is multiplied by 1 - eps to 1 + eps in training: 0 is off
   std::size_t num_workers = 0;
   Duration cache_time = 5s;
+  Duration time_budget = 60s;
+  std::size_t prefetch = 0;
+  std::optional<Score> near_tie = std::nullopt;
   PenaltyOptions penalties = {};
+  Duration hedge_after = 100ms;
   std::function<void(const MixtureReport&)> observer = {};
 
   /// Those that any mixture has.
@@ -101,7 +140,11 @@ struct SwitchMixtureOptions {
             .allow_zero_outputs = allow_zero_outputs,
             .num_workers = num_workers,
             .cache_time = cache_time,
+            .time_budget = time_budget,
+            .prefetch = prefetch,
+            .near_tie = near_tie,
             .penalties = penalties,
+            .hedge_after = hedge_after,
             .observer = observer};
   }
 };

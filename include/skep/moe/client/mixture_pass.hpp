@@ -20,6 +20,9 @@ struct MixturePass {
   ExpertChoice choice;
   DispatchPlan plan;
   std::shared_ptr<const ExpertContract> contract;
+  Tensor scores;                       ///< float[rows, sum(grid)] by which the experts were chosen; undefined: nobody
+                                       ///< stands in for one that fails
+  bool drop_impossible = false;        ///< experts whose score is minus infinity are not chosen
   Tensor rows;                         ///< int64[places]: the row at each place
   std::vector<Tensor> inputs;          ///< gathered into the layout: [places, ...]
   std::vector<bool> alive;             ///< by call: it answered forward
@@ -33,6 +36,16 @@ struct MixturePass {
     pass.contract = std::move(contract);
     pass.rows = at::empty({static_cast<std::int64_t>(pass.plan.rows.size())}, at::kLong);
     std::copy(pass.plan.rows.begin(), pass.plan.rows.end(), pass.rows.data_ptr<std::int64_t>());
+    return pass;
+  }
+
+  /// The same for what was settled by stand-ins: every call has answered.
+  /// @param batch  the inputs, batch first
+  [[nodiscard]] MixturePass settled(ExpertChoice what, const std::vector<Tensor>& batch) const {
+    MixturePass pass = make(std::move(what), contract);
+    for (const Tensor& input : batch) pass.inputs.push_back(input.index_select(0, pass.rows));
+    pass.alive.assign(pass.plan.calls(), true);
+    pass.answers = pass.count_answers(pass.alive);
     return pass;
   }
 
