@@ -138,6 +138,13 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     Connection& connection;
   };
 
+  /// Why the socket failed, in the words of std: a code of Asio's own category is equal to no std::errc.
+  static std::error_code reason(std::error_code error) {
+    if (error == asio::error::eof) return std::make_error_code(std::errc::connection_reset);
+    if (error == asio::error::operation_aborted || error.category() != asio::error::get_system_category()) return error;
+    return {error.value(), std::system_category()};
+  }
+
   // ---- reading
 
   void read() {
@@ -150,8 +157,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void on_read(std::error_code error, std::size_t n) {
     if (closed_) return;
     host_->turn_->run([&] {
-      if (error)
-        return close(error == asio::error::eof ? asio::error::make_error_code(asio::error::connection_reset) : error);
+      if (error) return close(reason(error));
       heard_ = true;
       host_->traffic_.received += n;
       small_reads_ = n < small_buffer ? small_reads_ + 1 : 0;
@@ -260,7 +266,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     std::error_code error;
     const std::size_t n = socket_.write_some(asio::buffer(sealed.data(), size), error);
     if (error && error != asio::error::would_block && error != asio::error::try_again) {
-      close(error);
+      close(reason(error));
       return false;
     }
     if (n == size) return true;
@@ -275,7 +281,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     writing_ = false;
     if (closed_) return;
     host_->turn_->run([&] {
-      if (error) return close(error);
+      if (error) return close(reason(error));
       if (host_->sealed_.size() < unwritten_.size()) unwritten_.swap(host_->sealed_);
       unwritten_ = Bytes();
       write_soon();
