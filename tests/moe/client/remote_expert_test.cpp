@@ -1,6 +1,8 @@
 #include "skep/moe/client/remote_expert.hpp"
 
 #include <torch/nn/modules/container/sequential.h>
+#include <torch/optim/sgd.h>
+#include <torch/serialize.h>
 
 #include <atomic>
 #include <chrono>
