@@ -21,6 +21,7 @@ inline constexpr std::string_view echo_method = "Echo.rpc_say";
 struct Calls {
   std::size_t find = 0;
   std::size_t store = 0;
+  std::size_t ping = 0;
 };
 
 /// A host that counts its calls. All hosts of the swarm share the counters.
@@ -33,6 +34,7 @@ class CountingHost : public p2p::Host {
                                       p2p::CallOptions options = {}) {
     if (method == "DHTProtocol.rpc_find") ++calls_->find;
     if (method == "DHTProtocol.rpc_store") ++calls_->store;
+    if (method == "DHTProtocol.rpc_ping") ++calls_->ping;
     return Host::call(std::move(peer), std::move(method), std::move(body), options);
   }
 
@@ -120,7 +122,8 @@ class Swarm {
   }
   void introduce_all() {
     for (Node& node : nodes) {
-      for (const Node& other : nodes) node.protocol().table.heard(other.id(), other.peer_id());
+      const SteadyTime now = node.network().steady_now();
+      for (const Node& other : nodes) node.protocol().table.heard(other.id(), other.peer_id(), now);
     }
   }
 

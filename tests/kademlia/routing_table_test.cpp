@@ -103,6 +103,23 @@ TEST_CASE("A5.3 A5.5 a full bucket that may not split asks after its least recen
   }
 }
 
+TEST_CASE("A4.10 a peer that was heard lately is not asked for its place") {
+  Table table(id_of(0), {.bucket_size = 2, .depth_modulo = 1, .replacements = 2, .trusted_for = 2min});
+  const auto at = [](Duration since) { return SteadyTime{} + 1h + since; };
+  table.heard(id_of(0x80), 1, at(0s));
+  table.heard(id_of(0x81), 2, at(60s));
+  CHECK_FALSE(table.heard(id_of(0x82), 3, at(119s)).ping);
+  const auto asked = table.heard(id_of(0x82), 3, at(120s));
+  REQUIRE(asked.ping);
+  CHECK(asked.ping->contact == 1);
+  CHECK_FALSE(table.heard(id_of(0x82), 3, at(121s)).ping);  // 2 was heard a minute ago
+  table.heard(id_of(0x80), 1, at(122s));                    // it lives, and 2 is now the one not heard for longest
+  CHECK(table.heard(id_of(0x82), 3, at(181s)).ping->contact == 2);
+  CHECK(table.silent(id_of(0x81)));  // nobody knows how long ago its successor was heard
+  table.heard(id_of(0x83), 4, at(182s));
+  CHECK(table.heard(id_of(0x83), 4, at(243s)).ping->contact == 1);
+}
+
 TEST_CASE("A5.9 H-26 replacements are bounded") {
   Random engine(3);
   Table table(Id::random(engine));

@@ -60,13 +60,15 @@ template <RecordValidator V>
 class LocalNode {
  public:
   static constexpr std::size_t answer_budget = 3 * 1024 * 1024;  // bytes of one message; a unary call takes 4 MiB
+  /// In a large swarm most callers are not in the table: a ping for each call would double the calls.
+  static constexpr Duration trusted_for = 2min;
 
   LocalNode(DHTID node_id, p2p::PeerId peer, NodeOptions chosen, V validate)
       : id(node_id),
         self(std::move(peer)),
         options(std::move(chosen)),
         validator(std::move(validate)),
-        table(id, {options.bucket_size, options.depth_modulo, options.bucket_size}),
+        table(id, {options.bucket_size, options.depth_modulo, options.bucket_size, trusted_for}),
         storage(options.storage),
         cache(cache_limits(options)),
         refreshes(options.cache_size),

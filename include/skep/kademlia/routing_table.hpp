@@ -22,6 +22,7 @@ template <class P>
 concept BucketPolicy = requires(const P& policy, std::size_t depth, bool covers_self) {
   { policy.bucket_size } -> std::convertible_to<std::size_t>;   ///< active peers a bucket, at least 1
   { policy.replacements } -> std::convertible_to<std::size_t>;  ///< spare peers a bucket, the newest are kept
+  { policy.trusted_for } -> std::convertible_to<Duration>;      ///< how long a sign of life counts
   { policy.may_split(depth, covers_self) } -> std::same_as<bool>;
 };
 
@@ -31,6 +32,9 @@ struct SplitBuckets {
   std::size_t bucket_size = 20;
   std::size_t depth_modulo = 5;
   std::size_t replacements = 20;
+  /// A peer that was heard so lately is not asked whether it lives, because another would like its place (BEP 5); zero:
+  /// each is asked, as Hivemind does.
+  Duration trusted_for{};
 
   [[nodiscard]] bool may_split(std::size_t depth, bool covers_self) const noexcept {
     return covers_self || depth % depth_modulo != 0;
@@ -69,7 +73,7 @@ class RoutingTable {
 
   /// A peer gave a sign of life. An id keeps the contact that it came with first until that one is silent, so nobody
   /// takes over the id of a living peer by claiming it. A contact has one id, the last it came with.
-  /// @param now  for `quiet`; a caller that never asks for quiet buckets need not know the time
+  /// @param now  for `quiet` and `trusted_for`; a caller that uses neither need not know the time
   Heard heard(const Id& id, const Contact& contact, SteadyTime now = {}) {
     if (id == self_) return {Outcome::refused, {}};
     if (!knows(id)) silent_contact(contact);  // it had another id, and nobody has two places
@@ -80,11 +84,12 @@ class RoutingTable {
       if (const auto known = find_in(bucket.active, id); known != bucket.active.end()) {
         if (known->entry.contact != contact) return {Outcome::refused, question(*known)};
         known->in_question = false;
+        known->heard_at = now;
         std::rotate(known, known + 1, bucket.active.end());
         return {Outcome::refreshed, {}};
       }
       if (bucket.active.size() < policy_.bucket_size) {
-        bucket.active.push_back({{id, contact}, false});
+        bucket.active.push_back({{id, contact}, now, false});
         ++size_;
         return {Outcome::added, {}};
       }
@@ -94,7 +99,9 @@ class RoutingTable {
       }
       keep_spare(bucket, {id, contact});
       for (auto& slot : bucket.active) {  // the least recently heard that is not being asked already
-        if (!slot.in_question) return {Outcome::spare, question(slot)};
+        if (slot.in_question) continue;
+        if (now - slot.heard_at < policy_.trusted_for) break;
+        return {Outcome::spare, question(slot)};
       }
       return {Outcome::spare, {}};
     }
@@ -108,7 +115,7 @@ class RoutingTable {
       bucket.active.erase(known);
       --size_;
       if (!bucket.spare.empty()) {
-        bucket.active.push_back({std::move(bucket.spare.back()), false});
+        bucket.active.push_back({std::move(bucket.spare.back()), never, false});
         bucket.spare.pop_back();
         ++size_;
       }
@@ -183,9 +190,11 @@ class RoutingTable {
  private:
   struct Slot {
     entry_type entry;
+    SteadyTime heard_at;
     bool in_question;  // somebody was told to ping it
   };
-  struct Bucket {  // all ids that share the first `depth` bits of `lower`
+  static constexpr SteadyTime never{};  // when it was heard is not known of a spare peer
+  struct Bucket {                       // all ids that share the first `depth` bits of `lower`
     Id lower;
     std::size_t depth = 0;
     SteadyTime heard_at{};          // of its peers, or those it was split from
@@ -253,7 +262,7 @@ class RoutingTable {
     move_up(lower.spare, upper.spare, [](const entry_type& entry) -> const Id& { return entry.id; });
     for (Bucket* half : {&lower, &upper}) {
       while (half->active.size() < policy_.bucket_size && !half->spare.empty()) {
-        half->active.push_back({std::move(half->spare.back()), false});
+        half->active.push_back({std::move(half->spare.back()), never, false});
         half->spare.pop_back();
         ++size_;
       }
