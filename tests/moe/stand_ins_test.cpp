@@ -82,3 +82,25 @@ TEST_CASE("a late call that answers after all competes with its stand-in, and a 
   CHECK(uids(stand_ins.settle({false, true}).choice, 1).empty());
   CHECK(stand_ins.settle({false, false}).choice.rows() == 2);
 }
+
+TEST_CASE("H-28 the rows of a lost call go to another server of its expert, and one answer of both counts") {
+  const ExpertChoice choice = choice_of({{"e.0", "e.1"}, {"e.1"}});
+  StandIns stand_ins(choice, moe::plan_dispatch(choice));
+  const Numbers late{1};  // e.1
+  const auto rows = stand_ins.lose(late);
+  CHECK(rows == Indices{0, 1});
+  CHECK(stand_ins.lacks(0));
+  const auto call = stand_ins.repeat(1, {"e.1", peer(2)});
+  CHECK(call.expert == moe::ExpertInfo{"e.1", peer(2)});
+  CHECK(call.rows == Indices{0, 1});
+  CHECK_FALSE(stand_ins.lacks(0));
+  CHECK(stand_ins.take_over(rows, choice_of({{"e.2"}, {"e.2"}})).empty());
+
+  const auto one = stand_ins.settle({true, false, true});
+  CHECK(uids(one.choice, 0) == Uids{"e.0", "e.1"});
+  REQUIRE(uids(one.choice, 1) == Uids{"e.1"});
+  CHECK(one.choice.experts[one.choice.row(1)[0]].peer_id == peer(2));
+  const auto both = stand_ins.settle({true, true, true});
+  CHECK(uids(both.choice, 0) == Uids{"e.0", "e.1"});
+  CHECK(uids(both.choice, 1) == Uids{"e.1"});
+}

@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -66,6 +67,17 @@ class StandIns {
     return lacking;
   }
 
+  /// Gives the rows of a lost call to another server of its expert.
+  [[nodiscard]] Call repeat(std::size_t call, ExpertInfo replica) {
+    const auto index = static_cast<std::uint32_t>(experts_.size());
+    experts_.push_back(std::move(replica));
+    calls_.push_back({index, calls_[call].rows, calls_[call].scores});
+    for (const std::uint32_t row : calls_.back().rows) ++rows_[row].hopes;
+    return {experts_.back(), calls_.back().rows};
+  }
+  /// Whether a row has fewer answers to hope for than it asked for at first.
+  [[nodiscard]] bool lacks(std::uint32_t row) const { return rows_[row].hopes < rows_[row].wanted; }
+
   /// Gives rows to the best of those experts that they have not asked yet, as many as they lack.
   /// @param found  for each of `rows` its best experts
   [[nodiscard]] std::vector<Call> take_over(std::span<const std::uint32_t> rows, const ExpertChoice& found) {
@@ -122,6 +134,9 @@ class StandIns {
       std::ranges::sort(answers[row], [&](const Answer& a, const Answer& b) {
         return a.score != b.score ? a.score > b.score : experts_[a.expert].uid < experts_[b.expert].uid;
       });
+      const auto repeated = std::ranges::unique(
+          answers[row], {}, [&](const Answer& answer) -> const std::string& { return experts_[answer.expert].uid; });
+      answers[row].erase(repeated.begin(), repeated.end());
       if (answers[row].size() > rows_[row].wanted) answers[row].resize(rows_[row].wanted);
       for (const Answer& answer : answers[row]) {
         std::uint32_t& expert = index[answer.expert];

@@ -6,10 +6,12 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <set>
 #include <sstream>
 #include <thread>
 
 #include "moe/client/swarm.hpp"
+#include "skep/moe/replicas.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
@@ -322,6 +324,38 @@ TEST_CASE(
   CHECK(std::ranges::any_of(forward.experts, &ExpertReport::stood_in));
   CHECK(reports[2].alive() == reports[2].experts.size());  // only who answered is asked for gradients, and once
   CHECK(reports[2].experts.size() == 8);
+}
+
+TEST_CASE("H-28 another server of the same expert stands in before the next best does") {
+  ExpertServer home({}, width(8));
+  ExpertServer owner(home.addresses(), width(8));
+  ExpertServer replica(home.addresses(), width(8));
+  for (auto* server : {&replica, &owner}) {  // the last one to declare stands under the uid
+    for (const char* uid : {"r.0", "r.1"}) server->add<Scale>(uid);
+    server->start();
+    server->dht().run_coroutine([](auto node) -> skep::awaitable<void> {
+      (void)co_await node.store_many(replica_records({"r.0", "r.1"}, node.peer_id(), node.now() + 60s), {});
+    });
+  }
+  MixtureReport last;
+  MixtureOptions options{.in_features = 8, .grid_size = {2}, .dht = home.dht(), .uid_prefix = "r.", .k_best = 1};
+  options.observer = [&](const MixtureReport& report) { last = report; };
+  RemoteMixtureOfExperts moe(options);
+  const Tensor x = torch::randn({4, 8}).requires_grad_();
+  (void)moe(x);
+  SUBCASE("killed") { owner.kill(); }
+  SUBCASE("hanging") { owner.hang(); }
+  const Tensor y = moe(x);
+  CHECK(difference(y, x * torch::linspace(1, 2, 8)) < 1e-6);
+  std::set<std::string> lost;
+  for (const auto& expert : last.experts) {
+    CHECK(expert.stood_in == (expert.expert.peer_id == replica.dht().peer_id()));
+    CHECK(expert.answered() == expert.stood_in);
+    if (!expert.stood_in) lost.insert(expert.expert.uid);
+  }
+  for (const auto& expert : last.experts) CHECK(lost.contains(expert.expert.uid));
+  y.sum().backward();
+  CHECK(last.alive() == last.experts.size());
 }
 
 TEST_CASE("B4.4 where the first expert does not say what it is another one is asked, and it is not chosen again") {

@@ -11,7 +11,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -24,12 +23,14 @@
 #include "skep/moe/client/blocking.hpp"
 #include "skep/moe/client/dispatch.hpp"
 #include "skep/moe/client/expert_call.hpp"
+#include "skep/moe/client/mixture_exchange.hpp"
 #include "skep/moe/client/mixture_options.hpp"
 #include "skep/moe/client/mixture_pass.hpp"
 #include "skep/moe/dht_store.hpp"
 #include "skep/moe/dispatch_plan.hpp"
 #include "skep/moe/expected_delays.hpp"
 #include "skep/moe/penalties.hpp"
+#include "skep/moe/replicas.hpp"
 #include "skep/moe/stand_ins.hpp"
 #include "skep/moe/tensor/torch.hpp"
 #include "skep/moe/uid.hpp"
@@ -82,7 +83,7 @@ class MixtureClient {
                                  .timeout_after_k_min = options_.timeout_after_k_min,
                                  .k_min = options_.k_min};
     for (const Tensor& input : batch) pass.inputs.push_back(input.index_select(0, pass.rows));
-    Exchange exchange;
+    MixtureExchange exchange;
     for (std::size_t i = 0; i < pass.plan.calls(); ++i) {
       exchange.add(pass.expert(i), pass.plan.rows_of(i),
                    prepare_forward(pass.expert(i), *pass.contract, pass.slices(pass.inputs, i),
@@ -97,14 +98,13 @@ class MixtureClient {
     run(exchange, limits, std::move(backup));
     pass.scores = Tensor();
 
-    std::vector<bool> answered = exchange.answered();
     std::vector<Tensor> outputs;
     if (exchange.sent.size() == pass.plan.calls()) {
-      pass.alive = std::move(answered);
+      pass.alive = exchange.answered();
       pass.answers = pass.count_answers(pass.alive);
       outputs = pass.join(pass.contract->outputs, exchange.answers());
     } else {
-      outputs = settle(pass, batch, exchange, answered);
+      outputs = exchange.settle(pass, batch);
     }
     const std::size_t needed = options_.allow_zero_outputs ? options_.k_min : std::max<std::size_t>(options_.k_min, 1);
     const auto poor = [&](std::size_t row) { return pass.answers[row] < needed; };
@@ -120,7 +120,7 @@ class MixtureClient {
     const DispatchOptions limits{.timeout = options_.backward_timeout,
                                  .timeout_after_k_min = options_.timeout_after_k_min,
                                  .k_min = options_.backward_k_min};
-    Exchange exchange;
+    MixtureExchange exchange;
     std::vector<bool> answered(pass.plan.calls());
     std::vector<std::shared_ptr<ExpertAnswer>> gradients_of_inputs(pass.plan.calls());
     std::vector<std::size_t> which;  // the call of each that is sent
@@ -171,41 +171,6 @@ class MixtureClient {
                    .near_tie = options_.near_tie}),
         penalties_(options_.penalties) {}
 
-  /// The calls of one direction of a pass, and what came of them.
-  struct Exchange {
-    struct Sent {
-      ExpertInfo expert;
-      std::vector<std::uint32_t> rows;
-      std::shared_ptr<ExpertAnswer> answer;
-      CallOutcome outcome = {};
-    };
-
-    void add(const ExpertInfo& expert, std::span<const std::uint32_t> rows, PreparedCall prepared) {
-      sent.push_back({expert, {rows.begin(), rows.end()}, std::move(prepared.answer)});
-      prepared.call.rows = sent.back().rows;
-      calls.push_back(std::move(prepared.call));
-    }
-    [[nodiscard]] std::vector<bool> answered() const {
-      std::vector<bool> which;
-      for (const Sent& one : sent) which.push_back(one.outcome.answered());
-      return which;
-    }
-    [[nodiscard]] std::vector<std::shared_ptr<ExpertAnswer>> answers() const {
-      std::vector<std::shared_ptr<ExpertAnswer>> all;
-      for (const Sent& one : sent) all.push_back(one.answer);
-      return all;
-    }
-
-    std::vector<ExpertCall> calls;  // on their way out
-    std::vector<Sent> sent;         // all, those that stand in at the end
-    std::size_t first = 0;          // how many are not stand-ins
-    SteadyTime started{};
-    Duration duration{};
-    std::optional<StandIns> stand_ins;        // since the first call was lost
-    std::unordered_set<std::string> lost;     // experts
-    std::unordered_set<p2p::PeerId> strayed;  // servers that cannot be reached, or are late
-  };
-
   [[nodiscard]] ExpertChoice search(std::vector<Score> scores, std::size_t rows, Skip skip) {
     BeamSearch search = searcher_.begin(std::move(scores), rows, options_.k_best, std::move(skip));
     if (search.advance().empty()) return std::move(search).take();
@@ -225,37 +190,42 @@ class MixtureClient {
     return [now, penalties = penalties_](const ExpertInfo& expert) { return penalties.skips(expert, now); };
   }
 
-  /// The calls that take over the rows of lost ones, as far as next-best experts are found.
+  /// The calls that take over the rows of lost ones: to other servers of the same expert where there are any, else to
+  /// the next-best experts, as far as they are found.
   awaitable<std::vector<ExpertCall>> stand_in(const MixturePass& pass, const std::vector<Tensor>& batch,
-                                              Exchange& exchange, std::vector<LostCall> lost) {
+                                              MixtureExchange& exchange, std::vector<LostCall> lost) {
     if (!exchange.stand_ins) exchange.stand_ins.emplace(pass.choice, pass.plan);
+    StandIns& stand_ins = *exchange.stand_ins;
     std::vector<std::size_t> numbers;
+    std::vector<std::string> uids;
     for (const LostCall& call : lost) {
-      numbers.push_back(call.call);
       const ExpertInfo& expert = exchange.sent[call.call].expert;
+      numbers.push_back(call.call);
+      uids.push_back(expert.uid);
       exchange.lost.insert(expert.uid);
       if (!call.failure || call.failure->server_failed()) exchange.strayed.insert(expert.peer_id);
     }
-    const std::vector<std::uint32_t> rows = exchange.stand_ins->lose(numbers);
-    std::vector<Score> scores;
-    const auto width = static_cast<std::size_t>(pass.scores.size(1));
-    for (const std::uint32_t row : rows) {
-      const auto* begin = pass.scores.data_ptr<float>() + row * width;
-      scores.insert(scores.end(), begin, begin + width);
-    }
-    const auto skip = [&exchange, penalized = skipped_now()](const ExpertInfo& expert) {
-      return exchange.lost.contains(expert.uid) || exchange.strayed.contains(expert.peer_id) ||
-             (penalized && penalized(expert));
-    };
+    std::vector<std::uint32_t> rows = stand_ins.lose(numbers);
     std::vector<ExpertCall> calls;
     if (rows.empty()) co_return calls;
-    BeamSearch search = searcher_.begin(std::move(scores), rows.size(), options_.k_best, skip);
-    ExpertChoice found = co_await searcher_.finish(std::move(search), {.timeout = unlimited});
-    if (pass.drop_impossible) found.drop_impossible();
+
+    std::vector<StandIns::Call> given;
+    const auto replicas = co_await known_replicas(std::move(uids));
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      const auto other = std::ranges::find_if(replicas[i], [&](const ExpertInfo& replica) {
+        return !exchange.has_asked(replica) && !exchange.strayed.contains(replica.peer_id);
+      });
+      if (other != replicas[i].end()) given.push_back(stand_ins.repeat(numbers[i], *other));
+    }
+    std::erase_if(rows, [&](std::uint32_t row) { return !stand_ins.lacks(row); });
+    if (!rows.empty()) {
+      const ExpertChoice found = co_await next_best(pass, exchange, rows);
+      for (auto& call : stand_ins.take_over(rows, found)) given.push_back(std::move(call));
+    }
+
     const Duration passed = std::chrono::steady_clock::now() - exchange.started;
     const Duration left = options_.forward_timeout == unlimited ? unlimited : options_.forward_timeout - passed;
     if (left <= 0s) co_return calls;
-    const auto given = exchange.stand_ins->take_over(rows, found);
     std::vector<PreparedCall> prepared;
     for (const StandIns::Call& call : given) {
       const Tensor which = at::empty({static_cast<std::int64_t>(call.rows.size())}, at::kLong);
@@ -270,25 +240,38 @@ class MixtureClient {
     std::swap(calls, exchange.calls);
     co_return calls;
   }
-
-  /// Lays the pass out anew for those who answered. @return for each output [places, ...]
-  static std::vector<Tensor> settle(MixturePass& pass, const std::vector<Tensor>& batch, const Exchange& exchange,
-                                    const std::vector<bool>& answered) {
-    StandIns::Settled settled = exchange.stand_ins->settle(answered);
-    pass = pass.settled(std::move(settled.choice), batch);
-    const Tensor from = at::empty(pass.rows.sizes(), at::kLong);
-    for (std::size_t entry = 0; entry < settled.answers.size(); ++entry) {
-      from.data_ptr<std::int64_t>()[pass.plan.places[entry]] = settled.answers[entry];
+  /// Who serves each of these experts, as far as that is found quickly: while it is looked for, nobody is asked.
+  awaitable<std::vector<std::vector<ExpertInfo>>> known_replicas(std::vector<std::string> uids) {
+    constexpr Duration quickly = 100ms;
+    std::vector<std::string> keys;
+    for (const std::string& uid : uids) keys.push_back(replicas_key(uid));
+    std::vector<std::optional<dht::Found>> found(uids.size());
+    try {
+      found = co_await options_.dht.node().get_many(std::move(keys), {.timeout = quickly, .replicas = 1});
+    } catch (const Error& error) {
+      if (error.code() != errc::timed_out) throw;
     }
-    std::vector<Tensor> outputs;
-    for (std::size_t t = 0; t < pass.contract->outputs.size(); ++t) {
-      std::vector<Tensor> parts{pass.contract->outputs[t].make_zeros(0)};
-      for (const auto& one : exchange.sent) {
-        if (one.outcome.answered()) parts.push_back(one.answer->tensors()[t]);
-      }
-      outputs.push_back(at::cat(parts).index_select(0, from));
+    std::vector<std::vector<ExpertInfo>> replicas;
+    for (std::size_t i = 0; i < uids.size(); ++i) replicas.push_back(replicas_of(uids[i], std::nullopt, found[i]));
+    co_return replicas;
+  }
+  /// The best experts of these rows without those that were lost.
+  awaitable<ExpertChoice> next_best(const MixturePass& pass, const MixtureExchange& exchange,
+                                    std::vector<std::uint32_t> rows) {
+    std::vector<Score> scores;
+    const auto width = static_cast<std::size_t>(pass.scores.size(1));
+    for (const std::uint32_t row : rows) {
+      const auto* begin = pass.scores.data_ptr<float>() + row * width;
+      scores.insert(scores.end(), begin, begin + width);
     }
-    return outputs;
+    const auto skip = [&exchange, penalized = skipped_now()](const ExpertInfo& expert) {
+      return exchange.lost.contains(expert.uid) || exchange.strayed.contains(expert.peer_id) ||
+             (penalized && penalized(expert));
+    };
+    BeamSearch search = searcher_.begin(std::move(scores), rows.size(), options_.k_best, skip);
+    ExpertChoice found = co_await searcher_.finish(std::move(search), {.timeout = unlimited});
+    if (pass.drop_impossible) found.drop_impossible();
+    co_return found;
   }
 
   static awaitable<std::shared_ptr<const ExpertContract>> first_contract(dht::DHT dht, std::vector<ExpertInfo> experts,
@@ -313,7 +296,7 @@ class MixtureClient {
   static awaitable<std::size_t> count_peers(dht::Node<> node) { co_return node.peer_count(); }
 
   /// Sends what an exchange holds and remembers who failed.
-  void run(Exchange& exchange, const DispatchOptions& limits, Backup backup = {}) {
+  void run(MixtureExchange& exchange, const DispatchOptions& limits, Backup backup = {}) {
     const Dispatcher<p2p::Host> dispatcher(detail::host_of(options_.dht), detail::authorizer_of(options_.dht));
     exchange.first = exchange.sent.size();
     exchange.started = std::chrono::steady_clock::now();
@@ -340,30 +323,21 @@ class MixtureClient {
     for (const auto& failure : failures) log(LogLevel::warning, "mixture", failure);
   }
   /// One late answer is bad luck; where a server is late with all of several calls it has most likely stopped.
-  void blame(const Exchange& exchange, std::size_t n, SteadyTime now) {
+  void blame(const MixtureExchange& exchange, std::size_t n, SteadyTime now) {
     const ExpertInfo& expert = exchange.sent[n].expert;
     const CallOutcome& outcome = exchange.sent[n].outcome;
     if (outcome.server_failed()) {
       penalties_.server_failed(expert.peer_id, now);
-    } else if (outcome.overtaken && !silent(exchange, expert.peer_id)) {
+    } else if (outcome.overtaken && !exchange.silent(expert.peer_id)) {
       penalties_.expert_late(expert.uid, now);
     } else {
       penalties_.expert_failed(expert.uid, now);
     }
   }
-  static bool silent(const Exchange& exchange, const p2p::PeerId& server) {
-    std::size_t calls = 0;
-    for (const auto& one : exchange.sent) {
-      if (one.expert.peer_id != server) continue;
-      if (!one.outcome.overtaken) return false;
-      ++calls;
-    }
-    return calls > 1;
-  }
-
   /// Tells the observer, and throws when rows have too few answers and must not.
   template <class Poor>
-  void conclude(const MixturePass& pass, const Exchange& exchange, bool backward, Poor poor, std::size_t needed) {
+  void conclude(const MixturePass& pass, const MixtureExchange& exchange, bool backward, Poor poor,
+                std::size_t needed) {
     MixtureReport report{.backward = backward, .rows = pass.choice.rows(), .duration = exchange.duration};
     std::optional<std::size_t> first;
     for (std::size_t row = 0; row < report.rows; ++row) {
@@ -373,30 +347,10 @@ class MixtureClient {
     }
     if (options_.observer) {
       report.rows_partial = static_cast<std::size_t>(std::ranges::count(pass.choice.partial, true));
-      for (std::size_t n = 0; n < exchange.sent.size(); ++n) {
-        const auto& [expert, rows, answer, outcome] = exchange.sent[n];
-        report.experts.push_back(
-            {expert, rows.size(), outcome.code, outcome.sentence, outcome.latency, outcome.bytes, n >= exchange.first});
-      }
+      exchange.report_to(report);
       options_.observer(report);
     }
-    if (first && !options_.allow_zero_outputs) throw_too_few(exchange, report, *first, needed);
-  }
-
-  [[noreturn]] static void throw_too_few(const Exchange& exchange, const MixtureReport& report, std::size_t row,
-                                         std::size_t needed) {
-    std::error_code code = errc::not_found;
-    std::string why;
-    for (const auto& one : exchange.sent) {
-      if (one.outcome.answered() || !std::ranges::count(one.rows, row)) continue;
-      code = one.outcome.code;
-      why += (why.empty() ? "" : "; ") + one.outcome.sentence;
-    }
-    if (why.empty()) why = "no expert was found for it";
-    throw Error(code, std::string("too few experts answered in the ") + (report.backward ? "backward" : "forward") +
-                          " pass: " + std::to_string(report.rows_without) + " of " + std::to_string(report.rows) +
-                          " samples have fewer than " + std::to_string(needed) + " answers; sample " +
-                          std::to_string(row) + ": " + why + " (allow_zero_outputs goes on without them)");
+    if (first && !options_.allow_zero_outputs) throw exchange.too_few(report, *first, needed);
   }
 
   MixtureOptions options_;
