@@ -15,6 +15,7 @@ saying what), builds once, leaves no process behind.
   --quick            a tenth of the training
   --picture FILE     where the picture goes (default: fashion_mnist.png in the current directory)
   --epochs N, --batch_size N, --data FOLDER, --seed N
+  --large            64 experts on 8 servers, of which two are killed and one hangs; and a run without faults
   --local            only the run with local experts
   --initial_peers A  train through the experts of a running swarm instead of starting one
   -h, --help         this text

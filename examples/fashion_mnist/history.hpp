@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,13 +20,19 @@ struct Point {
 /// How many rows an expert was given in one slice of the run.
 using Load = std::map<std::string, std::int64_t>;
 
+/// Something that was done to the swarm while it trained.
+struct Incident {
+  double samples = 0;  ///< training samples seen before it
+  std::string label;   ///< for the picture, such as "server killed"
+};
+
 /// One finished run.
 struct History {
   std::string name;
   std::vector<Point> curve;
-  std::vector<Load> load;                   ///< one entry per point of the curve
-  Load updates;                             ///< backward calls that each expert answered: its optimizer steps
-  std::optional<double> killed_at_samples;  ///< when a server was killed
+  std::vector<Load> load;  ///< one entry per point of the curve
+  Load updates;            ///< backward calls that each expert answered: its optimizer steps
+  std::vector<Incident> incidents;
   double test_accuracy = 0;
   double samples_per_second = 0;
   double longest_stall_s = 0;  ///< the longest single training step

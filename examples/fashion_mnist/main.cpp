@@ -1,5 +1,5 @@
-// The main job: a classifier of real pictures trains through experts in other processes, one of which is killed half
-// way.
+// The main job: a classifier of real pictures trains through experts in other processes, some of which die or hang
+// meanwhile.
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -20,7 +20,9 @@ struct Options {
   std::vector<std::string> initial_peers;
   std::int64_t epochs = 4, batch_size = 256;
   std::uint64_t seed = 7;
-  bool quick = false, local = false;
+  bool quick = false, local = false, large = false;
+
+  [[nodiscard]] example::Grid grid() const { return {large ? 8 : 4}; }
 };
 
 Options parse(int argc, char** argv) {
@@ -33,8 +35,10 @@ Options parse(int argc, char** argv) {
   app.add_option("--batch_size", options.batch_size)->check(CLI::Range(1, 60000))->capture_default_str();
   app.add_option("--seed", options.seed)->capture_default_str();
   app.add_option("--initial_peers", options.initial_peers,
-                 "train through the experts \"ffn.[0:4].[0:4]\" of a running swarm");
+                 "train through the experts \"ffn.[0:4].[0:4]\" of a running swarm (with --large \"ffn.[0:8].[0:8]\")");
   app.add_flag("--quick", options.quick, "a tenth of the training");
+  app.add_flag("--large", options.large,
+               "64 experts on 8 servers, of which two are killed and one hangs for a while; and a run without faults");
   app.add_flag("--local", options.local, "only the run with local experts");
   try {
     app.parse(argc, argv);
@@ -63,25 +67,25 @@ Finished run(Mixture mixture, const example::Insight& insight, const example::Pi
 }
 
 Finished run_remote(const std::vector<std::string>& peers, const example::Pictures& train,
-                    const example::Pictures& test, const example::TrainingOptions& options) {
+                    const example::Pictures& test, example::Grid grid, const example::TrainingOptions& options) {
   skep::moe::set_compute_threads(1);  // the servers compute meanwhile
   torch::manual_seed(options.seed);
-  example::RemoteExperts experts(peers);
+  example::RemoteExperts experts(peers, grid);
   return run(experts.mixture(), experts.insight(), train, test, options);
 }
 
-Finished run_local(const example::Pictures& train, const example::Pictures& test,
+Finished run_local(const example::Pictures& train, const example::Pictures& test, example::Grid grid,
                    const example::TrainingOptions& options) {
   torch::manual_seed(options.seed);
-  example::LocalExperts experts(example::Swarm::rows, example::Swarm::columns);
+  example::LocalExperts experts(grid.side, grid.side);
   return run(experts.mixture(), experts.insight(), train, test, options);
 }
 
-void print_updates(const example::Load& updates) {
+void print_updates(const example::Load& updates, example::Grid grid) {
   std::printf("updates of each expert:\n");
-  for (int row = 0; row < example::Swarm::rows; ++row) {
-    for (int column = 0; column < example::Swarm::columns; ++column) {
-      const auto uid = example::Swarm::uid(row, column);
+  for (int row = 0; row < grid.side; ++row) {
+    for (int column = 0; column < grid.side; ++column) {
+      const auto uid = example::Grid::uid(row, column);
       const auto found = updates.find(uid);
       std::printf("  %s %5ld", uid.c_str(), static_cast<long>(found == updates.end() ? 0 : found->second));
     }
@@ -89,41 +93,56 @@ void print_updates(const example::Load& updates) {
   }
 }
 
+/// What is done to the servers while the model trains.
+std::vector<example::Fault> faults(example::Swarm& swarm, example::Grid grid) {
+  const int last = grid.servers() - 1;
+  const auto kill = [&swarm](int server) { return [&swarm, server] { return swarm.kill(server); }; };
+  if (grid.servers() < 8) return {{0.5, "server killed", kill(last)}};
+  return {{0.3, "server killed", kill(last)},
+          {0.45, "server paused", [&swarm] { return swarm.pause(0); }},
+          {0.6, "second server killed", kill(last - 1)},
+          {0.75, "paused server goes on", [&swarm] { return swarm.resume(0); }}};
+}
+
 int main_job(const Options& options) {
   const auto train = example::load_pictures(options.data, "train"), test = example::load_pictures(options.data, "t10k");
+  const auto grid = options.grid();
   example::TrainingOptions training{.epochs = options.epochs, .batch_size = options.batch_size, .seed = options.seed};
   if (options.quick) training.samples_per_epoch /= 10;
 
-  std::optional<Finished> remote, local, frozen;
-  if (!options.local && options.initial_peers.empty()) {
-    example::Swarm swarm(options.commands, "adam");
-    std::fprintf(stderr, "started a DHT node and %d servers with 16 experts; join them with --initial_peers %s\n",
-                 example::Swarm::servers, swarm.address().c_str());
-    training.name = "remote";
-    training.at_half = [&] { return swarm.kill_one(); };
-    remote = run_remote({swarm.address()}, train, test, training);
+  const bool own_swarm = !options.local && options.initial_peers.empty();
+  const auto in_swarm = [&](const std::string& name, const std::string& optimizer, bool faulty) {
+    example::Swarm swarm(options.commands, grid, optimizer);
+    auto here = training;
+    here.name = name;
+    if (faulty) {
+      std::fprintf(stderr, "started a DHT node and %d servers with %d experts; join them with --initial_peers %s\n",
+                   grid.servers(), grid.experts(), swarm.address().c_str());
+      here.faults = faults(swarm, grid);
+    }
+    if (optimizer == "none") here.epochs = std::max<std::int64_t>(1, here.epochs / 2);
+    return run_remote({swarm.address()}, train, test, grid, here);
+  };
+  std::optional<Finished> remote, unharmed, local, frozen;
+  if (own_swarm) {
+    remote = in_swarm("remote", "adam", true);
+    if (options.large) unharmed = in_swarm("without faults", "adam", false);
   } else if (!options.local) {
     training.name = "remote";
-    remote = run_remote(options.initial_peers, train, test, training);
+    remote = run_remote(options.initial_peers, train, test, grid, training);
   }
-  training.at_half = nullptr;
   training.name = "local";
-  local = run_local(train, test, training);
-  if (!options.local && options.initial_peers.empty()) {
-    example::Swarm swarm(options.commands, "none");
-    training.name = "frozen experts";
-    training.epochs = std::max<std::int64_t>(1, options.epochs / 2);
-    frozen = run_remote({swarm.address()}, train, test, training);
-  }
+  local = run_local(train, test, grid, training);
+  if (own_swarm) frozen = in_swarm("frozen experts", "none", false);
 
   std::vector<const example::History*> runs;
-  for (const auto* finished : {&remote, &local, &frozen}) {
+  for (const auto* finished : {&remote, &local, &frozen, &unharmed}) {
     if (!*finished) continue;
     runs.push_back(&(*finished)->history);
     std::printf("%-16s test accuracy %.3f   %.0f samples/s   longest step %.2f s\n", runs.back()->name.c_str(),
                 runs.back()->test_accuracy, runs.back()->samples_per_second, runs.back()->longest_stall_s);
   }
-  print_updates(runs.front()->updates);
+  print_updates(runs.front()->updates, grid);
   const auto& shown = remote ? *remote : *local;
   example::draw_result(options.picture, runs, test, shown.predictions);
 
@@ -132,9 +151,10 @@ int main_job(const Options& options) {
   };
   std::printf(
       "result accuracy=%.3f local_accuracy=%.3f frozen_accuracy=%.3f samples_per_second=%.0f "
-      "local_samples_per_second=%.0f longest_stall_s=%.2f picture=%s\n",
+      "local_samples_per_second=%.0f longest_stall_s=%.2f%s picture=%s\n",
       shown.history.test_accuracy, value(local), value(frozen), shown.history.samples_per_second,
       local->history.samples_per_second, shown.history.longest_stall_s,
+      unharmed ? (" unharmed_accuracy=" + std::to_string(value(unharmed)).substr(0, 5)).c_str() : "",
       std::filesystem::absolute(options.picture).c_str());
   return 0;
 }

@@ -26,8 +26,9 @@ struct Colour {
   double r, g, b;
 };
 inline constexpr Colour ink{0.16, 0.18, 0.22}, faint{0.86, 0.87, 0.89}, grey{0.47, 0.50, 0.55},
-    kill_mark{0.80, 0.16, 0.16}, right{0.13, 0.55, 0.27}, wrong{0.80, 0.16, 0.16};
-inline constexpr std::array<Colour, 3> series{{{0.84, 0.42, 0.05}, {0.12, 0.42, 0.68}, {0.55, 0.57, 0.60}}};
+    fault_mark{0.80, 0.16, 0.16}, right{0.13, 0.55, 0.27}, wrong{0.80, 0.16, 0.16};
+inline constexpr std::array<Colour, 4> series{
+    {{0.84, 0.42, 0.05}, {0.12, 0.42, 0.68}, {0.55, 0.57, 0.60}, {0.20, 0.60, 0.45}}};
 
 struct Box {
   double x, y, w, h;
@@ -61,13 +62,15 @@ class Pen {
     cairo_stroke(cr_.get());
   }
   /// @param anchor  0 left, 0.5 centred, 1 right
-  void text(double x, double y, const std::string& words, Colour c, double size = 12, double anchor = 0) {
+  /// @return how wide it is
+  double text(double x, double y, const std::string& words, Colour c, double size = 12, double anchor = 0) {
     colour(c);
     cairo_set_font_size(cr_.get(), size);
     cairo_text_extents_t extents;
     cairo_text_extents(cr_.get(), words.c_str(), &extents);
     cairo_move_to(cr_.get(), x - anchor * extents.x_advance, y);
     cairo_show_text(cr_.get(), words.c_str());
+    return extents.x_advance;
   }
   /// A grey picture, float32 [28, 28] in [0, 1], drawn dark on light.
   void image(double x, double y, double side, const torch::Tensor& pixels) {
@@ -125,12 +128,14 @@ inline void draw_frame(Pen& pen, const Axes& axes, const std::string& title, con
   }
 }
 
-inline void draw_kill(Pen& pen, const Axes& axes, const std::vector<const History*>& runs) {
-  for (const auto* run : runs) {
-    if (!run->killed_at_samples) continue;
-    const double x = axes.x(*run->killed_at_samples);
-    pen.line(x, axes.box.y, x, axes.box.y + axes.box.h, kill_mark, 1.5);
-    pen.text(x + 4, axes.box.y + 12, "server killed", kill_mark, 11);
+/// A line where something was done to the swarm; the labels stand one below the other, so that they do not overlap.
+inline void draw_incidents(Pen& pen, const Axes& axes, const History& run) {
+  double y = axes.box.y + 12;
+  for (const auto& incident : run.incidents) {
+    const double x = axes.x(incident.samples);
+    pen.line(x, axes.box.y, x, axes.box.y + axes.box.h, fault_mark, 1.5);
+    pen.text(x + 4, y, incident.label, fault_mark, 11);
+    y += 14;
   }
 }
 
@@ -140,7 +145,7 @@ inline void draw_curves(Pen& pen, Axes axes, const std::vector<const History*>& 
     for (const auto& point : runs[i]->curve) line.emplace_back(axes.x(point.samples), axes.y(point.*what));
     pen.polyline(line, series[i % series.size()], i == 0 ? 2.2 : 1.6);
   }
-  draw_kill(pen, axes, runs);
+  for (const auto* run : runs) draw_incidents(pen, axes, *run);
 }
 
 /// One row an expert, one column a slice of the run; the darker, the more rows the expert was given.
@@ -156,22 +161,26 @@ inline void draw_load(Pen& pen, Box box, const History& run, double samples) {
   const Axes axes{box, samples, 0, 1};
   pen.text(box.x, box.y - 10, "Load: rows given to each expert over time (dark = many)", ink, 14);
   const double height = uids.empty() ? box.h : box.h / double(uids.size());
-  double y = box.y;
+  const double gap = height > 8 ? 2 : 0;
+  double y = box.y, labelled = box.y - 100;
   for (const auto& uid : uids) {
-    pen.text(box.x - 6, y + height / 2 + 4, uid, grey, 10, 1);
+    if (y - labelled >= 12) {
+      pen.text(box.x - 6, y + height / 2 + 4, uid, grey, 10, 1);
+      labelled = y;
+    }
     double from = 0;
     for (std::size_t i = 0; i < run.load.size(); ++i) {
       const double to = run.curve[i].samples;
       const auto found = run.load[i].find(uid);
       const double share = found == run.load[i].end() ? 0 : double(found->second) / double(most);
       const double v = std::sqrt(share);  // so that a little load is not lost beside a lot
-      pen.fill({axes.x(from), y + 1, axes.x(to) - axes.x(from) + 0.5, height - 2},
+      pen.fill({axes.x(from), y + gap / 2, axes.x(to) - axes.x(from) + 0.5, height - gap},
                {1 - v * (1 - series[0].r), 1 - v * (1 - series[0].g), 1 - v * (1 - series[0].b)});
       from = to;
     }
     y += height;
   }
-  draw_kill(pen, axes, {&run});
+  draw_incidents(pen, axes, run);
 }
 
 }  // namespace detail
@@ -190,8 +199,7 @@ inline void draw_result(const std::filesystem::path& path, const std::vector<con
     const auto label = runs[i]->name + ": test accuracy " + number(runs[i]->test_accuracy, "%.3f") + ", " +
                        number(runs[i]->samples_per_second, "%.0f") + " samples/s";
     pen.fill({x, 56, 22, 4}, series[i % series.size()]);
-    pen.text(x + 28, 63, label, ink, 13);
-    x += 400;
+    x += 28 + pen.text(x + 28, 63, label, ink, 11) + 18;
   }
   double samples = 1, worst = 0.5;
   for (const auto* run : runs) {

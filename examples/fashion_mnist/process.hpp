@@ -96,10 +96,15 @@ class Process {
     reap();
   }
 
+  /// Stops it where it is, and lets it go on.
+  void pause() const { ::kill(pid_, SIGSTOP); }
+  void resume() const { ::kill(pid_, SIGCONT); }
+
   /// Asks to stop (SIGTERM), waits up to three seconds, then kills.
   void stop() {
     if (pid_ <= 0) return;
     ::kill(pid_, SIGTERM);
+    ::kill(pid_, SIGCONT);
     for (int i = 0; i < 300 && pid_ > 0; ++i) {
       drain();
       if (waitpid(pid_, nullptr, WNOHANG) == pid_)

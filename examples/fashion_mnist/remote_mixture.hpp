@@ -11,25 +11,26 @@
 #include "history.hpp"
 #include "skep/dht.hpp"
 #include "skep/moe.hpp"
+#include "swarm.hpp"
 #include "training.hpp"
 
 namespace example {
 
 using namespace std::chrono_literals;
 
-/// Joins a swarm as a client and makes the mixture over the experts "ffn.[0:4].[0:4]" of width 64.
+/// Joins a swarm as a client and makes the mixture over the experts of its grid, width 64.
 class RemoteExperts {
  public:
   /// No step may wait longer for its experts, forward and backward together twice that.
   static constexpr auto deadline = 2s;
 
-  explicit RemoteExperts(const std::vector<std::string>& initial_peers)
-      : dht_({.initial_peers = initial_peers, .client_mode = true}) {}
+  RemoteExperts(const std::vector<std::string>& initial_peers, Grid grid)
+      : grid_(grid), dht_({.initial_peers = initial_peers, .client_mode = true}) {}
 
   [[nodiscard]] skep::moe::RemoteMixtureOfExperts<> mixture() {
     return skep::moe::RemoteMixtureOfExperts<>(
         {.in_features = 64,
-         .grid_size = {4, 4},
+         .grid_size = {grid_.side, grid_.side},
          .dht = dht_,
          .uid_prefix = "ffn.",
          .k_best = 4,
@@ -74,6 +75,7 @@ class RemoteExperts {
     std::map<std::string, Clock::time_point> answered_at;
   };
 
+  Grid grid_;
   skep::dht::DHT dht_;
   std::shared_ptr<Tally> tally_ = std::make_shared<Tally>();
 };

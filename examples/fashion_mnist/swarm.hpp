@@ -1,4 +1,4 @@
-// The processes of the main job: a DHT node and four servers with sixteen experts on a 4 x 4 grid.
+// The processes of the main job: a DHT node and the servers with the experts of one grid.
 #pragma once
 
 #include <chrono>
@@ -10,20 +10,30 @@
 
 namespace example {
 
+/// A square grid of experts, one column of it, turned by its row, on each server: the loss of a server leaves no row
+/// and no column of the grid without experts.
+struct Grid {
+  int side = 4;
+
+  [[nodiscard]] int experts() const noexcept { return side * side; }
+  [[nodiscard]] int servers() const noexcept { return side; }
+  [[nodiscard]] static std::string uid(int row, int column) {
+    return "ffn." + std::to_string(row) + "." + std::to_string(column);
+  }
+};
+
 /// Starts a DHT node, then the servers, each a process of its own; all are gone when it is destroyed.
 class Swarm {
  public:
-  static constexpr int rows = 4, columns = 4, servers = 4;
-
   /// @param commands   the folder of the programs skep-dht and skep-server
   /// @param optimizer  what the experts learn with: "adam", "sgd" or "none"
-  Swarm(const std::filesystem::path& commands, const std::string& optimizer)
-      : dht_({(commands / "skep-dht").string(), "--host_maddrs", "/ip4/127.0.0.1/tcp/0"}) {
+  Swarm(const std::filesystem::path& commands, Grid grid, const std::string& optimizer)
+      : grid_(grid), dht_({(commands / "skep-dht").string(), "--host_maddrs", "/ip4/127.0.0.1/tcp/0"}) {
     constexpr std::string_view marker = "--initial_peers ";
     const auto line = dht_.wait_for_line(marker, std::chrono::seconds(20));
     const auto from = line.find(marker) + marker.size();
     address_ = line.substr(from, line.find_first_of(" \t\r", from) - from);
-    for (int server = 0; server < servers; ++server) {
+    for (int server = 0; server < grid_.servers(); ++server) {
       std::vector<std::string> command{(commands / "skep-server").string(),
                                        "--initial_peers",
                                        address_,
@@ -38,24 +48,32 @@ class Swarm {
                                        "--threads",
                                        "1",
                                        "--expert_uids"};
-      for (int row = 0; row < rows; ++row) command.push_back(uid(row, (row + server) % columns));
+      for (int row = 0; row < grid_.side; ++row) command.push_back(Grid::uid(row, (row + server) % grid_.side));
       servers_.emplace_back(std::move(command));
     }
     for (auto& server : servers_) server.wait_for_line("Started", std::chrono::seconds(30));
   }
 
-  /// Each server has one expert of every row and every column of the grid, so the loss of one leaves no gap.
-  [[nodiscard]] static std::string uid(int row, int column) {
-    return "ffn." + std::to_string(row) + "." + std::to_string(column);
-  }
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
 
-  /// Kills one server without warning. @return what happened, for the user
-  std::string kill_one() {
-    const auto pid = servers_.back().pid();
-    servers_.back().kill_now();
-    return "*** killed server " + std::to_string(servers) + " (process " + std::to_string(pid) +
-           ") with SIGKILL: 4 of 16 experts are gone, training goes on";
+  /// Kills a server without warning. @return what happened, for the user
+  std::string kill(int server) {
+    const auto pid = process(server).pid();
+    process(server).kill_now();
+    lost_ += grid_.side;
+    return "*** killed server " + std::to_string(server + 1) + " (process " + std::to_string(pid) +
+           ") with SIGKILL: " + std::to_string(lost_) + " of " + std::to_string(grid_.experts()) +
+           " experts are gone, training goes on";
+  }
+  /// Stops a server in its tracks, as a machine that hangs: connections stay open and nothing answers.
+  std::string pause(int server) {
+    process(server).pause();
+    return "*** paused server " + std::to_string(server + 1) + " (process " + std::to_string(process(server).pid()) +
+           ") with SIGSTOP: its experts hang";
+  }
+  std::string resume(int server) {
+    process(server).resume();
+    return "*** server " + std::to_string(server + 1) + " goes on after SIGCONT";
   }
 
   /// Reads away what the processes print.
@@ -65,6 +83,10 @@ class Swarm {
   }
 
  private:
+  [[nodiscard]] Process& process(int server) { return servers_.at(std::size_t(server)); }
+
+  Grid grid_;
+  int lost_ = 0;
   Process dht_;
   std::string address_;
   std::vector<Process> servers_;

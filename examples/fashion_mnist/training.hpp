@@ -10,6 +10,7 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "dataset.hpp"
 #include "history.hpp"
@@ -36,6 +37,13 @@ struct Insight {
   std::function<std::size_t()> alive;  ///< experts that answered lately
 };
 
+/// What happens to the swarm in the course of a run.
+struct Fault {
+  double when = 0.5;                    ///< the share of the steps that are done by then
+  std::string label;                    ///< for the picture
+  std::function<std::string()> happen;  ///< called once; its answer is printed as a line of its own
+};
+
 struct TrainingOptions {
   std::string name;
   std::int64_t epochs = 4;
@@ -43,7 +51,7 @@ struct TrainingOptions {
   std::int64_t samples_per_epoch = 60'000;
   double learning_rate = 1e-3;
   std::uint64_t seed = 7;
-  std::function<std::string()> at_half;  ///< called once in the middle; its answer is printed as a line of its own
+  std::vector<Fault> faults = {};  ///< in the order of their times
 };
 
 /// Classifies pictures: flatten, Linear(784, 64), ReLU, a mixture of experts of width 64, Linear(64, 10).
@@ -111,12 +119,13 @@ History train(Net& net, const Pictures& pictures, const Insight& insight, const 
   torch::Tensor order;
   double loss_sum = 0, right = 0, last_loss = 0, last_accuracy = 0;
   std::int64_t since_point = 0;
+  auto fault = options.faults.begin();
   const auto begin = Clock::now();
   for (std::int64_t step = 0; step < steps; ++step) {
     if (interrupted) throw Interrupted();
-    if (options.at_half && step == steps / 2) {
-      progress.say(options.at_half());
-      history.killed_at_samples = double(step * options.batch_size);
+    for (; fault != options.faults.end() && double(step) >= fault->when * double(steps); ++fault) {
+      progress.say(fault->happen());
+      history.incidents.push_back({double(step * options.batch_size), fault->label});
     }
     const auto within = step % steps_per_epoch;
     if (within == 0) order = torch::randperm(pictures.size(), torch::kInt64);
