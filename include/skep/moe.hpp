@@ -18,10 +18,13 @@
 
 namespace skep::inline v0 {
 
-// Hivemind's names at hand.
+// Hivemind's names at hand, and what their calls are written with.
+using moe::Keyword;
+using moe::kw;
 using moe::RemoteExpert;
 using moe::RemoteMixtureOfExperts;
 using moe::RemoteSwitchMixtureOfExperts;
 using moe::Server;
+using moe::TensorTree;
 
 }  // namespace skep::inline v0

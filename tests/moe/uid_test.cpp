@@ -63,3 +63,12 @@ TEST_CASE("C2.2 the dictionary entries of an expert, the bare name not among the
   CHECK(moe::prefix_entries("expert.3.").error() == skep::errc::invalid_argument);
   CHECK(moe::prefix_entries("expert").error() == skep::errc::invalid_argument);
 }
+
+TEST_CASE("B1.4 an expert is its uid and its peer, wherever that is said to be reached") {
+  const moe::ExpertInfo plain{"ffn.3", {}};
+  const moe::ExpertInfo placed{"ffn.3", {}, {*skep::p2p::Multiaddr::from_text("/ip4/192.0.2.5/tcp/31337")}};
+  CHECK(plain.addresses.empty());
+  CHECK((plain == placed));
+  CHECK_FALSE((plain < placed));
+  CHECK((plain < moe::ExpertInfo{"ffn.4", {}}));
+}
