@@ -75,6 +75,8 @@ class StandIns {
     for (const std::uint32_t row : calls_.back().rows) ++rows_[row].hopes;
     return {experts_.back(), calls_.back().rows};
   }
+  /// How many there are, those given out included.
+  [[nodiscard]] std::size_t calls() const noexcept { return calls_.size(); }
   /// Whether a row has fewer answers to hope for than it asked for at first.
   [[nodiscard]] bool lacks(std::uint32_t row) const { return rows_[row].hopes < rows_[row].wanted; }
 
@@ -84,6 +86,7 @@ class StandIns {
     constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
     std::vector<std::uint32_t> known;                              // our index of each expert found
     std::vector<std::size_t> call_of(found.experts.size(), none);  // the call to it
+    known.reserve(found.experts.size());
     for (const ExpertInfo& expert : found.experts) known.push_back(index_of(expert));
     const std::size_t first = calls_.size();
     for (std::size_t i = 0; i < rows.size(); ++i) {

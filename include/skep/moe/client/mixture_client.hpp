@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/async/cancellation.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
@@ -207,7 +208,8 @@ class MixtureClient {
     }
     std::vector<std::uint32_t> rows = stand_ins.lose(numbers);
     std::vector<ExpertCall> calls;
-    if (rows.empty()) co_return calls;
+    const bool broke_off = stand_ins.calls() != exchange.sent.size();  // what was given out earlier was never sent
+    if (rows.empty() || broke_off) co_return calls;
 
     std::vector<StandIns::Call> given;
     const auto replicas = co_await known_replicas(std::move(uids));
@@ -248,8 +250,8 @@ class MixtureClient {
     std::vector<std::optional<dht::Found>> found(uids.size());
     try {
       found = co_await options_.dht.node().get_many(std::move(keys), {.timeout = quickly, .replicas = 1});
-    } catch (const Error& error) {
-      if (error.code() != errc::timed_out) throw;
+    } catch (const std::exception&) {  // the next best are there, too
+      if (is_cancellation(std::current_exception())) throw;
     }
     std::vector<std::vector<ExpertInfo>> replicas;
     for (std::size_t i = 0; i < uids.size(); ++i) replicas.push_back(replicas_of(uids[i], std::nullopt, found[i]));
