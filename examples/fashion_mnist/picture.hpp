@@ -197,7 +197,7 @@ inline void draw_result(const std::filesystem::path& path, const std::vector<con
   double x = 40;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const auto label = runs[i]->name + ": test accuracy " + number(runs[i]->test_accuracy, "%.3f") + ", " +
-                       number(runs[i]->samples_per_second, "%.0f") + " samples/s";
+                       number(runs[i]->samples_per_second / 1000, "%.1fk") + " samples/s";
     pen.fill({x, 56, 22, 4}, series[i % series.size()]);
     x += 28 + pen.text(x + 28, 63, label, ink, 11) + 18;
   }
