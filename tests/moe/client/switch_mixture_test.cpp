@@ -69,6 +69,7 @@ TEST_CASE("B7.1, H-14: the caller's input is not touched, also when it is a leaf
 
 TEST_CASE("B7.1, B7.2: jitter and dropout act in training mode only") {
   Grid grid;
+  torch::manual_seed(6);  // two passes in which dropout leaves one coordinate of each dimension would be equal
   auto options = grid.options();
   options.jitter_eps = 0.5;
   options.grid_dropout = 0.5;
