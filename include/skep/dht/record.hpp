@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <utility>
-#include <variant>
 
 #include "skep/core/bytes.hpp"
 #include "skep/core/time.hpp"
@@ -14,12 +14,12 @@ namespace skep::inline v0::dht {
 /// A regular value or a dictionary, with the expiration that decides which of two records is newer.
 class Record {
  public:
-  Record(Item value) : content_(std::move(value)) {}                  // NOLINT(*-explicit-*): either is a record
-  Record(Dictionary dictionary) : content_(std::move(dictionary)) {}  // NOLINT(*-explicit-*)
+  Record(Item value) : value_(std::move(value)) {}                       // NOLINT(*-explicit-*): either is a record
+  Record(Dictionary dictionary) : dictionary_(std::move(dictionary)) {}  // NOLINT(*-explicit-*)
 
-  [[nodiscard]] const Item* value() const noexcept { return std::get_if<Item>(&content_); }
-  [[nodiscard]] const Dictionary* dictionary() const noexcept { return std::get_if<Dictionary>(&content_); }
-  [[nodiscard]] Dictionary* dictionary() noexcept { return std::get_if<Dictionary>(&content_); }
+  [[nodiscard]] const Item* value() const noexcept { return dictionary_ ? nullptr : &value_; }
+  [[nodiscard]] const Dictionary* dictionary() const noexcept { return dictionary_ ? &*dictionary_ : nullptr; }
+  [[nodiscard]] Dictionary* dictionary() noexcept { return dictionary_ ? &*dictionary_ : nullptr; }
 
   /// Of a dictionary: when its last item expires.
   [[nodiscard]] WallTime expiration() const noexcept {
@@ -40,7 +40,8 @@ class Record {
   friend bool operator==(const Record&, const Record&) = default;
 
  private:
-  std::variant<Item, Dictionary> content_;
+  Item value_;  // empty when there is a dictionary
+  std::optional<Dictionary> dictionary_;
 };
 
 }  // namespace skep::inline v0::dht

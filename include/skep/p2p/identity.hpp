@@ -9,11 +9,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
 #include <utility>
-#include <variant>
 
 #include "skep/codec/libp2p_messages.hpp"
 #include "skep/core/bytes.hpp"
@@ -70,13 +70,13 @@ class Identity {
   /// What `from_private_key_message` reads. The caller wipes it.
   [[nodiscard]] Bytes private_key_message() const {
     codec::PrivateKeyMessage message;
-    if (const auto* pair = std::get_if<crypto::Ed25519KeyPair>(&key_)) {
+    if (ed25519_) {
       message.type = KeyType::ed25519;
-      message.data = to_bytes(BytesView(pair->seed().view()));
-      append(message.data, pair->public_key());
+      message.data = to_bytes(BytesView(ed25519_->seed().view()));
+      append(message.data, ed25519_->public_key());
     } else {
       message.type = KeyType::rsa;
-      message.data = std::get<crypto::RsaPrivateKey>(key_).to_pkcs1();
+      message.data = rsa_->to_pkcs1();
     }
     Bytes bytes = message.encode();
     crypto::wipe(message.data);
@@ -138,24 +138,20 @@ class Identity {
   [[nodiscard]] BytesView public_key_message() const noexcept { return public_key_message_; }
   /// A signature that `verify` accepts: 64 bytes with Ed25519, the key's size with RSA.
   [[nodiscard]] Bytes sign(BytesView message) const {
-    if (const auto* pair = std::get_if<crypto::Ed25519KeyPair>(&key_)) return to_bytes(BytesView(pair->sign(message)));
-    return std::get<crypto::RsaPrivateKey>(key_).sign(message);
+    return ed25519_ ? to_bytes(BytesView(ed25519_->sign(message))) : rsa_->sign(message);
   }
 
  private:
-  using Key = std::variant<crypto::Ed25519KeyPair, crypto::RsaPrivateKey>;
   static constexpr std::size_t max_key_file = 64 * 1024;
 
-  explicit Identity(Key key) : key_(std::move(key)) {
-    codec::PublicKeyMessage message;
-    if (const auto* pair = std::get_if<crypto::Ed25519KeyPair>(&key_)) {
-      message = {KeyType::ed25519, to_bytes(BytesView(pair->public_key()))};
-    } else {
-      message = {KeyType::rsa, std::get<crypto::RsaPrivateKey>(key_).public_key()};
-    }
-    public_key_message_ = message.encode();
-    id_ = PeerId::of_public_key(public_key_message_);
-  }
+  explicit Identity(const crypto::Ed25519KeyPair& pair)
+      : ed25519_(pair),
+        public_key_message_(codec::PublicKeyMessage{KeyType::ed25519, to_bytes(BytesView(pair.public_key()))}.encode()),
+        id_(PeerId::of_public_key(public_key_message_)) {}
+  explicit Identity(crypto::RsaPrivateKey key)
+      : rsa_(std::move(key)),
+        public_key_message_(codec::PublicKeyMessage{KeyType::rsa, rsa_->public_key()}.encode()),
+        id_(PeerId::of_public_key(public_key_message_)) {}
 
   [[nodiscard]] static Result<Identity> from_private_key(const codec::PrivateKeyMessage& message) {
     const BytesView data(message.data);
@@ -177,7 +173,8 @@ class Identity {
     }
   }
 
-  Key key_;
+  std::optional<crypto::Ed25519KeyPair> ed25519_;  // or, one of the two
+  std::optional<crypto::RsaPrivateKey> rsa_;
   Bytes public_key_message_;
   PeerId id_;
 };
