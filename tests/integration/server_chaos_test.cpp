@@ -1,13 +1,20 @@
 // Eight clients of one server, three of them malicious: wrong shapes and NaN gradients, connections cut in the middle,
 // streams ten times too large. The honest ones notice nothing. SKEP_CHAOS_SECONDS=60 makes it long.
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <asio/post.hpp>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <future>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "skep/async/runner.hpp"
 #include "skep/async/scope.hpp"
 #include "skep/dht/dht.hpp"
 #include "skep/moe/server/server.hpp"
@@ -124,11 +131,7 @@ double p99(std::vector<double> samples) {
   return samples[(samples.size() - 1) * 99 / 100];
 }
 
-}  // namespace
-
-CO_TEST_CASE("C3.4, H-36: honest clients see no error beside those that send nonsense, cut connections and flood") {
-  const char* const asked = std::getenv("SKEP_CHAOS_SECONDS");
-  const double seconds = asked != nullptr ? std::atof(asked) : 6;
+awaitable<void> disturb(double seconds) {
   skep::dht::DHT dht({.host_maddrs = {"/ip4/127.0.0.1/tcp/0"}});
   ServerOptions options{.experts = {{.expert_cls = "ffn", .expert_uids = {"ffn.0"}, .expert = {.hidden_dim = 64}},
                                     {.expert_cls = "nop", .expert_uids = {"nop.0"}, .expert = {.hidden_dim = 64}}},
@@ -146,26 +149,44 @@ CO_TEST_CASE("C3.4, H-36: honest clients see no error beside those that send non
     const auto length = std::chrono::duration_cast<skep::Duration>(
         std::chrono::duration<double>(with_malicious ? seconds : seconds / 2));
     const Target target{dht.peer_id(), *address, std::chrono::steady_clock::now() + length};
+    // On a thread of their own that yields to all others: in the world they would not take the server's and the honest
+    // clients' processors.
+    const auto attackers = with_malicious ? std::make_unique<skep::Runner>("attackers") : nullptr;
+    std::vector<std::future<void>> attacks;
+    if (attackers) {
+      const auto there = attackers->executor();
+      asio::post(there, [] { ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19); });
+      attacks.push_back(attackers->spawn_future(wrong_tensors(there, target, nonsense)));
+      attacks.push_back(attackers->spawn_future(cut_connections(there, target, cut)));
+      attacks.push_back(attackers->spawn_future(too_large(there, target, flooded)));
+    }
     skep::Scope scope(executor);
-    for (int i = 0; i < 5; ++i) scope.spawn(honest(executor, target, with_malicious ? beside : alone));
-    if (with_malicious) {
-      scope.spawn(wrong_tensors(executor, target, nonsense));
-      scope.spawn(cut_connections(executor, target, cut));
-      scope.spawn(too_large(executor, target, flooded));
+    for (int i = 0; i < (with_malicious ? 5 : 8); ++i) {  // eight clients in either case
+      scope.spawn(honest(executor, target, with_malicious ? beside : alone));
     }
     co_await scope.join();
     CHECK_FALSE(scope.failure());
+    for (auto& attack : attacks) attack.get();
   }
   CHECK(nonsense > 0);
   CHECK(cut > 0);
   CHECK(flooded > 0);
   const double ratio = p99(beside) / p99(alone);
-  MESSAGE("p99 of the honest: ", p99(alone), " ms alone, ", p99(beside), " ms beside ", nonsense, " wrong requests, ",
-          cut, " cut connections, ", flooded, " floods; ratio ", ratio, ", goal 1.5");
+  MESSAGE("p99 of the honest: ", p99(alone), " ms when all are, ", p99(beside), " ms beside ", nonsense,
+          " wrong requests, ", cut, " cut connections, ", flooded, " floods; ratio ", ratio, ", goal 1.5");
   if (seconds >= 60) CHECK(ratio <= 1.5);
   for (const auto& item : server.experts().at("ffn.0")->state().parameters) {
     CHECK(item.value().isfinite().all().item<bool>());
   }
   CHECK(server.statistics().experts.at("ffn.0").failed == 0);
   server.shutdown();
+}
+
+}  // namespace
+
+TEST_CASE("C3.4, H-36: honest clients see no error beside those that send nonsense, cut connections and flood") {
+  const char* const asked = std::getenv("SKEP_CHAOS_SECONDS");
+  const double seconds = asked != nullptr ? std::atof(asked) : 6;
+  asio::io_context io;
+  skep::test::run(disturb(seconds), io, std::chrono::seconds(30 + 2 * static_cast<int>(seconds)));
 }

@@ -4,6 +4,7 @@
 
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
+#include <chrono>
 #include <exception>
 
 #include "skep/async/awaitable.hpp"
@@ -12,9 +13,9 @@
 
 namespace skep::test {
 
-/// Runs a coroutine to its end on a fresh io_context and rethrows what it threw. "Stuck" (nothing left to run, or 60 s
-/// of real time over) is a failure.
-inline void run(awaitable<void> body, asio::io_context& io) {
+/// Runs a coroutine to its end on a fresh io_context and rethrows what it threw. "Stuck" (nothing left to run, or the
+/// limit of real time over) is a failure.
+inline void run(awaitable<void> body, asio::io_context& io, std::chrono::seconds limit = std::chrono::seconds(60)) {
   bool done = false;
   std::exception_ptr failure;
   asio::co_spawn(io, std::move(body), [&](std::exception_ptr e) {
@@ -22,7 +23,7 @@ inline void run(awaitable<void> body, asio::io_context& io) {
     failure = e;
     io.stop();
   });
-  io.run_for(std::chrono::seconds(60));
+  io.run_for(limit);
   if (failure) std::rethrow_exception(failure);
   REQUIRE_MESSAGE(done, "the coroutine is stuck");
 }
