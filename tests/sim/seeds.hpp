@@ -1,6 +1,7 @@
 // Properties over many seeds: how many are tried, and how one that fails is replayed.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -61,7 +62,7 @@ void for_each_seed(Property property, std::size_t share = 1) {
   };
   const std::uint64_t only = number("SKEP_SIM_SEED", 0);
   const std::uint64_t first = only > 0 ? only : 1;
-  const std::uint64_t last = only > 0 ? only : number("SKEP_SIM_SEEDS", 50) / share;
+  const std::uint64_t last = only > 0 ? only : std::max<std::uint64_t>(1, number("SKEP_SIM_SEEDS", 50) / share);
   for (std::uint64_t seed = first; seed <= last; ++seed) {
     Trial trial(seed, only > 0);
     property(trial);

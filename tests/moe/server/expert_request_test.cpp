@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <asio/io_context.hpp>
+#include <limits>
 
 #include "moe/server/experts.hpp"
 #include "skep/moe/server/layers.hpp"
@@ -29,12 +30,14 @@ struct Door {
             ConnectionHandlerOptions{.quotas = quotas},
             std::make_shared<ServerTraffic>(std::vector<std::string>{"nop.0"}))) {}
 
-  [[nodiscard]] std::shared_ptr<Request> begin() {
-    return std::make_shared<Request>(state, host.self(), ExpertCallKind::forward, "ConnectionHandler.rpc_forward",
-                                     skep::p2p::max_unary_size);
+  [[nodiscard]] std::shared_ptr<Request> begin(ExpertCallKind kind = ExpertCallKind::forward) {
+    return std::make_shared<Request>(
+        state, host.self(), kind,
+        kind == ExpertCallKind::forward ? "ConnectionHandler.rpc_forward" : "ConnectionHandler.rpc_backward",
+        skep::p2p::max_unary_size);
   }
-  static void arrive(Request& request, const std::string& uid, const Tensor& input) {
-    const skep::Bytes bytes = tensor_message(uid, std::vector<Tensor>{input}).flatten();
+  static void arrive(Request& request, const std::string& uid, std::vector<Tensor> tensors) {
+    const skep::Bytes bytes = tensor_message(uid, tensors).flatten();
     skep::BytesView rest = bytes;
     (void)request.start(bytes.size());
     while (!rest.empty()) {
@@ -46,10 +49,10 @@ struct Door {
       if (request.filled(n)) return;
     }
   }
-  [[nodiscard]] std::string refusal(const std::string& uid, const Tensor& input) {
+  [[nodiscard]] std::string refusal(const std::string& uid, std::vector<Tensor> tensors) {
     try {
-      const auto request = begin();
-      arrive(*request, uid, input);
+      const auto request = begin(tensors.size() == 1 ? ExpertCallKind::forward : ExpertCallKind::backward);
+      arrive(*request, uid, std::move(tensors));
       (void)request->accept();
     } catch (const std::exception& error) {
       return error.what();
@@ -69,7 +72,7 @@ TEST_CASE("a request that fits is in hand until it is forgotten, and counts its 
   Door door;
   {
     const auto request = door.begin();
-    Door::arrive(*request, "nop.0", torch::ones({3, 4}));
+    Door::arrive(*request, "nop.0", {torch::ones({3, 4})});
     CHECK_FALSE(request->refused());
     const auto accepted = request->accept();
     CHECK(accepted.expert->name() == "nop.0");
@@ -84,20 +87,28 @@ TEST_CASE("a request that fits is in hand until it is forgotten, and counts its 
 
 TEST_CASE("C7.9, H-1: what does not fit the schema is refused by its header and concerns nobody else") {
   Door door;
-  CHECK(door.refusal("nop.0", torch::ones({3, 5})) ==
+  CHECK(door.refusal("nop.0", {torch::ones({3, 5})}) ==
         "skep: expert nop.0 refused the request: input 0 is float32[3, 5], expected float32[batch, 4]");
-  CHECK(door.refusal("nop.7", torch::ones({3, 4})) == "skep: this server has no expert \"nop.7\"");
-  CHECK(door.refusal("nop.0", torch::ones({3, 4})).empty());
+  CHECK(door.refusal("nop.7", {torch::ones({3, 4})}) == "skep: this server has no expert \"nop.7\"");
+  CHECK(door.refusal("nop.0", {torch::ones({3, 4})}).empty());
   CHECK(door.seen().invalid == 1);
 }
 
 TEST_CASE("C3.4, H-36: a peer may have so many requests and bytes in hand, then it is told to come again") {
   Door few({.requests = 1});
   const auto first = few.begin();
-  CHECK(few.refusal("nop.0", torch::ones({3, 4})) ==
+  CHECK(few.refusal("nop.0", {torch::ones({3, 4})}) ==
         "skep: busy: 1 requests of this peer are in hand, retry in 100 ms");
   Door small({.bytes = 40});
-  CHECK(small.refusal("nop.0", torch::ones({3, 4})) ==
+  CHECK(small.refusal("nop.0", {torch::ones({3, 4})}) ==
         "skep: busy: the requests of this peer hold 40 bytes already, retry in 100 ms");
   CHECK(small.seen().busy == 1);
+}
+
+TEST_CASE("C4.9, H-36: a small gradient that is not finite is refused at the door, before it shares a batch") {
+  Door door;
+  const Tensor x = torch::ones({3, 4}), nan = torch::full({3, 4}, std::numeric_limits<float>::quiet_NaN());
+  CHECK(door.refusal("nop.0", {x, nan}) == "skep: expert nop.0 refused the request: output gradient 0 is not finite");
+  CHECK(door.refusal("nop.0", {nan, x}).empty());  // inputs are the expert's business
+  CHECK(door.seen().invalid == 1);
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "skep/core/time.hpp"
 #include "skep/moe/peer_quotas.hpp"
 #include "skep/moe/request_metadata.hpp"
+#include "skep/moe/server/finite.hpp"
 #include "skep/moe/server/handler_state.hpp"
 #include "skep/moe/tensor/tensor_sink.hpp"
 #include "skep/p2p/network.hpp"
@@ -88,6 +90,8 @@ class ExpertRequest final : public p2p::AnyBodySink {
     authorize();
     auto tensors = sink_.take();
     auto reason = tensors ? check_of(expert, kind_).tensors(*tensors) : sink_.refusal();
+    const bool looked_at = kind_ == ExpertCallKind::backward && bytes_ <= checked_here;
+    if (!reason && looked_at) reason = wrong_gradient(expert, *tensors);
     if (reason) {
       ++traffic().invalid;
       throw Error(errc::invalid_argument, "expert " + printable(sink_.uid()) + " refused the request: " + *reason);
@@ -108,6 +112,19 @@ class ExpertRequest final : public p2p::AnyBodySink {
   }
 
  private:
+  // A gradient that is not finite would fail the batch it shares, whose other tasks are then computed one by one. So
+  // small ones are looked at before; to look at a large one would hold up the other calls.
+  static constexpr std::size_t checked_here = 64 * 1024;
+
+  [[nodiscard]] static std::optional<std::string> wrong_gradient(const ExpertBackend& expert,
+                                                                 std::span<const Tensor> tensors) {
+    const std::size_t inputs = expert.backward_check().inputs();
+    for (std::size_t i = inputs; i < tensors.size(); ++i) {
+      if (!moe::all_finite(tensors[i])) return "output gradient " + std::to_string(i - inputs) + " is not finite";
+    }
+    return std::nullopt;
+  }
+
   static PeerQuotas::Ticket admit(State& state, const p2p::PeerId& peer) {
     state.require_staying({});
     if (auto ticket = state.quotas->admit(peer)) return *std::move(ticket);

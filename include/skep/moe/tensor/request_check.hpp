@@ -23,6 +23,8 @@ class RequestCheck {
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return expected_.size(); }
+  /// How many of them are inputs; gradients stand behind them.
+  [[nodiscard]] std::size_t inputs() const noexcept { return inputs_; }
 
   /// Judges one tensor by its header alone: "input 0 is float32[16, 65], expected float32[batch, 64]".
   [[nodiscard]] std::optional<std::string> tensor(std::size_t index, at::IntArrayRef shape,
