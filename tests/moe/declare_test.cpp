@@ -193,7 +193,7 @@ TEST_CASE("H-37 a declaration endorsed by its owner cannot be taken over, and is
 
   // for readers that know of no owners the records are Hivemind's
   CHECK(world.run(moe::get_experts(anybody, uids)).at(1)->peer_id == owner.peer_id());
-  moe::MoEBeamSearcher searcher(moe::DhtStore(anybody), "ffn.", {4});
+  moe::MoEBeamSearcher searcher(moe::DhtStore{anybody}, "ffn.", {4});
   const auto best = world.run(searcher.find_best_experts({{0, 2, 1, 0}}, 2));
   REQUIRE(best.size() == 2);
   CHECK(best[0].uid == "ffn.1");

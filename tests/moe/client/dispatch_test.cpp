@@ -283,8 +283,8 @@ moe::Backup giving(std::vector<ExpertCall> calls, std::string* lost, Duration he
   backup.delays = std::make_shared<moe::ExpectedDelays>();
   backup.hedge_after = hedge_after;
   const auto left = std::make_shared<std::vector<ExpertCall>>(std::move(calls));
-  backup.calls_instead = [left, lost](std::vector<moe::LostCall> calls) -> awaitable<std::vector<ExpertCall>> {
-    for (const auto& call : calls) *lost += std::to_string(call.call) + (call.failure ? " failed, " : " late, ");
+  backup.calls_instead = [left, lost](std::vector<moe::LostCall> missing) -> awaitable<std::vector<ExpertCall>> {
+    for (const auto& call : missing) *lost += std::to_string(call.call) + (call.failure ? " failed, " : " late, ");
     std::vector<ExpertCall> given;
     if (!left->empty()) {
       given.push_back(std::move(left->front()));
