@@ -1,7 +1,6 @@
 // Eight clients of one server, three of them malicious: wrong shapes and NaN gradients, connections cut in the middle,
 // streams ten times too large. The honest ones notice nothing. SKEP_CHAOS_SECONDS=60 makes it long.
-#include <sys/resource.h>
-#include <unistd.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <asio/post.hpp>
@@ -155,7 +154,10 @@ awaitable<void> disturb(double seconds) {
     std::vector<std::future<void>> attacks;
     if (attackers) {
       const auto there = attackers->executor();
-      asio::post(there, [] { ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19); });
+      asio::post(there, [] {
+        const sched_param idle{};
+        ::sched_setscheduler(0, SCHED_IDLE, &idle);
+      });
       attacks.push_back(attackers->spawn_future(wrong_tensors(there, target, nonsense)));
       attacks.push_back(attackers->spawn_future(cut_connections(there, target, cut)));
       attacks.push_back(attackers->spawn_future(too_large(there, target, flooded)));
