@@ -3,6 +3,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <future>
+#include <thread>
+
 #include <doctest/doctest.h>
 
 using namespace skep;
@@ -26,11 +29,13 @@ TEST_CASE("a command in the background of a script, where the shell ignores SIGI
 }
 
 TEST_CASE("a thread that is older than main and blocks nothing does not take the signal away") {
-  std::thread older([] { std::this_thread::sleep_for(std::chrono::milliseconds(200)); });
+  std::promise<void> over;
+  std::thread older([end = over.get_future()] { end.wait(); });
   Signals signals;
   signals.started();
   ::pthread_kill(older.native_handle(), SIGINT);
   CHECK(signals.wait() == SIGINT);
+  over.set_value();
   older.join();
 }
 

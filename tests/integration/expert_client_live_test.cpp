@@ -14,11 +14,13 @@
 #include "skep/moe/client/switch_mixture.hpp"
 #include "skep/moe/server/server.hpp"
 #include "support/driver.hpp"
+#include "support/words_of.hpp"
 // doctest comes last: LibTorch's CHECK must not hide its own
 #include <doctest/doctest.h>
 
 using nlohmann::json;
 using skep::dht::DHT;
+using skep::test::words_of;
 using skep_test::Driver;
 using torch::Tensor;
 using namespace skep::moe;  // NOLINT(*-using-namespace)
@@ -43,16 +45,6 @@ Tensor tensor(const json& items) {
   return torch::stack(rows);
 }
 float difference(const Tensor& a, const Tensor& b) { return (a.detach() - b.detach()).abs().max().item<float>(); }
-
-template <class Call>
-std::string words_of(Call call) {
-  try {
-    call();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
 
 struct Fitted {
   float first = 0;

@@ -163,9 +163,7 @@ awaitable<void> disturb(double seconds) {
       attacks.push_back(attackers->spawn_future(too_large(there, target, flooded)));
     }
     skep::Scope scope(executor);
-    for (int i = 0; i < (with_malicious ? 5 : 8); ++i) {  // eight clients in either case
-      scope.spawn(honest(executor, target, with_malicious ? beside : alone));
-    }
+    for (int i = 0; i < 5; ++i) scope.spawn(honest(executor, target, with_malicious ? beside : alone));
     co_await scope.join();
     CHECK_FALSE(scope.failure());
     for (auto& attack : attacks) attack.get();
@@ -174,8 +172,8 @@ awaitable<void> disturb(double seconds) {
   CHECK(cut > 0);
   CHECK(flooded > 0);
   const double ratio = p99(beside) / p99(alone);
-  MESSAGE("p99 of the honest: ", p99(alone), " ms when all are, ", p99(beside), " ms beside ", nonsense,
-          " wrong requests, ", cut, " cut connections, ", flooded, " floods; ratio ", ratio, ", goal 1.5");
+  MESSAGE("p99 of the honest: ", p99(alone), " ms alone, ", p99(beside), " ms beside ", nonsense, " wrong requests, ",
+          cut, " cut connections, ", flooded, " floods; ratio ", ratio, ", goal 1.5");
   if (seconds >= 60) CHECK(ratio <= 1.5);
   for (const auto& item : server.experts().at("ffn.0")->state().parameters) {
     CHECK(item.value().isfinite().all().item<bool>());

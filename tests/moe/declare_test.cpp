@@ -14,6 +14,7 @@
 #include "skep/moe/withdraw.hpp"
 #include "skep/sim/network.hpp"
 #include "support/experts.hpp"
+#include "support/simulated_nodes.hpp"
 #include "support/vectors.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
@@ -24,18 +25,6 @@ using Node = dht::Node<sim::Host>;
 static_assert(moe::ExpertDirectory<Node>);
 
 namespace {
-
-std::vector<Node> swarm(sim::World& world, std::size_t size) {
-  std::vector<Node> nodes;
-  for (std::size_t i = 0; i < size; ++i) {
-    world.run([&]() -> awaitable<void> {
-      dht::NodeOptions options;
-      if (!nodes.empty()) options.initial_peers = {nodes.front().peer_id()};
-      nodes.push_back(co_await Node::create(sim::Host(world), std::move(options)));
-    }());
-  }
-  return nodes;
-}
 
 std::vector<std::string> names(const std::vector<dht::StoreItem>& records) {
   std::vector<std::string> all;
@@ -94,7 +83,7 @@ TEST_CASE("C2.1 an invalid uid is refused with a sentence") {
 
 TEST_CASE("B3.3 what is declared is found by every node, until it expires") {
   sim::World world;
-  auto nodes = swarm(world, 8);
+  auto nodes = test::simulated_nodes(world, 8);
   world.run([&]() -> awaitable<void> {
     Node server = nodes[3];
     const auto declared = co_await moe::declare_experts(server, {"ffn.0.1", "ffn.7"}, server.now() + 60s);
@@ -119,7 +108,7 @@ TEST_CASE("B3.3 what is declared is found by every node, until it expires") {
 
 TEST_CASE("B3.3 records that are no peer id are no experts") {
   sim::World world;
-  auto nodes = swarm(world, 3);
+  auto nodes = test::simulated_nodes(world, 3);
   world.run([&]() -> awaitable<void> {
     Node& node = nodes[0];
     co_await node.store("ffn.0", "not a peer id", node.now() + 60s);
@@ -132,7 +121,7 @@ TEST_CASE("B3.3 records that are no peer id are no experts") {
 
 TEST_CASE("B6.15, H-9: a declaration outlives the negative entry that a Hivemind client left for a flat expert") {
   sim::World world;
-  auto nodes = swarm(world, 4);
+  auto nodes = test::simulated_nodes(world, 4);
   world.run([&]() -> awaitable<void> {
     Node client = nodes[1];
     Node server = nodes[2];
@@ -151,7 +140,7 @@ TEST_CASE("B6.15, H-9: a declaration outlives the negative entry that a Hivemind
 
 TEST_CASE("a declaration says who stands where it was rejected") {
   sim::World world;
-  auto nodes = swarm(world, 4);
+  auto nodes = test::simulated_nodes(world, 4);
   world.run([&]() -> awaitable<void> {
     Node first = nodes[1];
     Node second = nodes[2];

@@ -4,6 +4,7 @@
 #include "skep/moe/beam_search.hpp"
 #include "skep/moe/server_load.hpp"
 #include "skep/sim/network.hpp"
+#include "support/simulated_nodes.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
@@ -16,25 +17,9 @@ using Store = moe::DhtStore<Node>;
 
 static_assert(moe::KeyValueStore<Store> && Clock<Store>);
 
-namespace {
-
-std::vector<Node> swarm(sim::World& world, std::size_t size) {
-  std::vector<Node> nodes;
-  for (std::size_t i = 0; i < size; ++i) {
-    world.run([&]() -> awaitable<void> {
-      dht::NodeOptions options;
-      if (!nodes.empty()) options.initial_peers = {nodes.front().peer_id()};
-      nodes.push_back(co_await Node::create(sim::Host(world), std::move(options)));
-    }());
-  }
-  return nodes;
-}
-
-}  // namespace
-
 TEST_CASE("B6.4 entries that are none are skipped without harm to their neighbours") {
   sim::World world;
-  auto nodes = swarm(world, 4);
+  auto nodes = test::simulated_nodes(world, 4);
   world.run([&]() -> awaitable<void> {
     Node node = nodes[0];
     const std::string peer = node.peer_id().to_string();
@@ -69,7 +54,7 @@ TEST_CASE("B6.4 entries that are none are skipped without harm to their neighbou
 
 TEST_CASE("B6.15, H-9: a marker that says nothing is here hides no expert") {
   sim::World world;
-  auto nodes = swarm(world, 4);
+  auto nodes = test::simulated_nodes(world, 4);
   world.run([&]() -> awaitable<void> {
     Node node = nodes[0];
     co_await node.store_subkey("flat.0.", -1, Value(), node.now() + 300s);  // of an expert with one coordinate
@@ -90,7 +75,7 @@ TEST_CASE("B6.15, H-9: a marker that says nothing is here hides no expert") {
 
 TEST_CASE("B6.2 a search through the DHT finds what servers declared, in virtual time") {
   sim::World world({.latency = sim::constant(20ms)});
-  auto nodes = swarm(world, 16);
+  auto nodes = test::simulated_nodes(world, 16);
   world.run([&]() -> awaitable<void> {
     for (std::size_t server = 0; server < 4; ++server) {
       std::vector<std::string> uids;
@@ -116,7 +101,7 @@ TEST_CASE("B6.2 a search through the DHT finds what servers declared, in virtual
 TEST_CASE(
     "B6.11, B6.12 a negative entry spares others the search, an expert that is declared after it is found at once") {
   sim::World world({.latency = sim::constant(20ms)});
-  auto nodes = swarm(world, 24);
+  auto nodes = test::simulated_nodes(world, 24);
   const moe::MoEBeamSearcher searcher(Store(nodes[1]), "ffn.", {1, 2}, {.negative_caching = true});
   const moe::MoEBeamSearcher flat(Store(nodes[1]), "flat.", {1}, {.negative_caching = true});
   const std::vector<std::vector<float>> scores{{1}, {1, 0}};
@@ -149,7 +134,7 @@ TEST_CASE(
 
 TEST_CASE("B6.11 a miss that is remembered locally never satisfies a search for longer than was promised") {
   sim::World world({.latency = sim::constant(20ms)});
-  auto nodes = swarm(world, 8);
+  auto nodes = test::simulated_nodes(world, 8);
   world.run([&]() -> awaitable<void> {
     auto& net = nodes[1].network();
     const moe::MoEBeamSearcher searcher(Store(nodes[1]), "ffn.", {1, 1}, {.missing_cache_time = 2s});
@@ -168,7 +153,7 @@ TEST_CASE("B6.11 a miss that is remembered locally never satisfies a search for 
 
 TEST_CASE("H-25: servers tell their load in the dictionary of their experts, ties go to the one that is less busy") {
   sim::World world({.latency = sim::constant(20ms)});
-  auto nodes = swarm(world, 8);
+  auto nodes = test::simulated_nodes(world, 8);
   world.run([&]() -> awaitable<void> {
     for (const auto& [server, uid, wait] : {std::tuple{1, "ffn.0.0", 500ms}, {2, "ffn.0.1", 5ms}}) {
       Node node = nodes[static_cast<std::size_t>(server)];
@@ -195,7 +180,7 @@ TEST_CASE("H-25: servers tell their load in the dictionary of their experts, tie
 
 TEST_CASE("B6.10 a search whose time is over takes what the node knows, the gets go on and fill its cache") {
   sim::World world({.latency = sim::constant(50ms)});
-  auto nodes = swarm(world, 8);
+  auto nodes = test::simulated_nodes(world, 8);
   world.run([&]() -> awaitable<void> {
     co_await moe::declare_experts(nodes[2], {"ffn.0.0", "ffn.1.0"}, nodes[2].now() + 60s);
     auto& net = nodes[5].network();

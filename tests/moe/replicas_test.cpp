@@ -6,27 +6,12 @@
 #include "skep/dht/node.hpp"
 #include "skep/sim/network.hpp"
 #include "support/experts.hpp"
+#include "support/simulated_nodes.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
 using namespace skep;
 using Node = dht::Node<sim::Host>;
-
-namespace {
-
-std::vector<Node> swarm(sim::World& world, std::size_t size) {
-  std::vector<Node> nodes;
-  for (std::size_t i = 0; i < size; ++i) {
-    world.run([&]() -> awaitable<void> {
-      dht::NodeOptions options;
-      if (!nodes.empty()) options.initial_peers = {nodes.front().peer_id()};
-      nodes.push_back(co_await Node::create(sim::Host(world), std::move(options)));
-    }());
-  }
-  return nodes;
-}
-
-}  // namespace
 
 TEST_CASE("H-28 replicas stand under a key that is neither a uid nor a prefix, by peer id") {
   const auto records = moe::replica_records({"ffn.3", "ffn.4"}, test::peer(1), WallTime{100});
@@ -68,7 +53,7 @@ TEST_CASE("H-28 the owner comes first, everyone once, and what is no record of a
 
 TEST_CASE("H-28 two servers of one expert are both found, until one takes it back") {
   sim::World world;
-  auto nodes = swarm(world, 4);
+  auto nodes = test::simulated_nodes(world, 4);
   world.run([&]() -> awaitable<void> {
     const WallTime until = nodes[0].now() + 60s;
     for (const int server : {0, 1}) {

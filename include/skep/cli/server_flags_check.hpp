@@ -69,7 +69,7 @@ namespace detail {
     (void)moe::UidPattern(text);
     return {};
   } catch (const Error& error) {
-    return std::string(error.what()).substr(std::string_view("skep: ").size());
+    return std::string(without_prefix(error.what()));
   }
 }
 

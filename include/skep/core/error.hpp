@@ -74,11 +74,20 @@ enum class errc {
 [[nodiscard]] constexpr const char* category_name(errc) noexcept { return "skep"; }
 [[nodiscard]] inline std::error_code make_error_code(errc e) noexcept { return make_enum_error(e); }
 
+/// What the sentence of every `Error` begins with.
+inline constexpr std::string_view error_prefix = "skep: ";
+
+/// A sentence as a part of a longer one.
+[[nodiscard]] constexpr std::string_view without_prefix(std::string_view sentence) noexcept {
+  if (sentence.starts_with(error_prefix)) sentence.remove_prefix(error_prefix.size());
+  return sentence;
+}
+
 /// A failure on this side. `what()` is one sentence that says who, what and what to do, beginning with "skep: ".
 class __attribute__((visibility("default"))) Error : public std::system_error {
  public:
   Error(std::error_code code, std::string_view sentence)
-      : std::system_error(code), sentence_("skep: " + std::string(sentence)) {}
+      : std::system_error(code), sentence_(std::string(error_prefix).append(sentence)) {}
 
   [[nodiscard]] const char* what() const noexcept override { return sentence_.c_str(); }
 

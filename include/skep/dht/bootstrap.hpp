@@ -89,8 +89,7 @@ awaitable<void> greet(std::shared_ptr<State> state, std::size_t number, std::sha
     }
   } catch (const std::exception& error) {
     if (is_cancellation(std::current_exception())) throw;
-    answer = error.what();
-    if (answer.starts_with("skep: ")) answer.erase(0, 6);
+    answer = without_prefix(error.what());
     if (answer.find(peer.to_string()) == std::string::npos) answer = peer.to_string() + ": " + answer;
   }
   --greetings->pending;

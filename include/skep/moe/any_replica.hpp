@@ -31,8 +31,7 @@ namespace skep::inline v0::moe {
     return true;
   }
   if (code != errc::remote) return false;
-  constexpr std::string_view ours = "skep: ";
-  if (said.starts_with(ours)) said.remove_prefix(ours.size());
+  said = without_prefix(said);
   return said.starts_with("busy: ") || said == "this server is leaving, ask another" ||
          said == "this server has no expert \"" + printable(uid) + "\"" ||
          said.starts_with(uid + "_forward is busy: ") || said.starts_with(uid + "_backward is busy: ");
@@ -82,8 +81,7 @@ template <class T, p2p::Network Network, class Others, class Attempt>
   try {
     std::rethrow_exception(first);
   } catch (const Error& error) {
-    constexpr std::string_view ours = "skep: ";
-    throw Error(error.code(), std::string(error.what()).substr(ours.size()) + "; " + std::to_string(tried.size() - 1) +
+    throw Error(error.code(), std::string(without_prefix(error.what())) + "; " + std::to_string(tried.size() - 1) +
                                   (tried.size() == 2 ? " other server" : " other servers") +
                                   " of the same expert failed as well");
   }

@@ -6,10 +6,12 @@
 #include "moe/server/experts.hpp"
 #include "skep/async/event.hpp"
 #include "support/members.hpp"
+#include "support/words_of.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
 using namespace skep::moe;
+using skep::test::words_of;
 using torch::Tensor;
 using namespace std::chrono_literals;
 
@@ -32,15 +34,6 @@ struct Caller {
   }
   std::vector<Tensor> backward(const ExpertTarget& target, std::vector<Tensor> inputs, std::vector<Tensor> gradients) {
     return client->network().block_on(client->backward(target, std::move(inputs), std::move(gradients)), 60s);
-  }
-  template <class Call>
-  std::string words_of(Call call) {
-    try {
-      call();
-    } catch (const std::exception& error) {
-      return error.what();
-    }
-    return "";
   }
 
   skep::dht::DHT dht;
@@ -96,13 +89,13 @@ TEST_CASE("B2.1 a server that changed its expert is asked again, and the call go
   CHECK(caller.forward(wide).tensors.at(0).equal(wide));
   CHECK(caller.client->known_contract()->inputs.at(0).to_string() == "float32[batch, 8]");
   // a graph of before the change cannot be trained any more
-  CHECK(caller.words_of([&] { caller.backward(before.target, {torch::ones({2, 4})}, {torch::ones({2, 4})}); })
+  CHECK(words_of([&] { caller.backward(before.target, {torch::ones({2, 4})}, {torch::ones({2, 4})}); })
             .find("(the server has changed expert nop.0: it is (float32[batch, 8]) -> float32[batch, 8] now, it was "
                   "(float32[batch, 4]) -> float32[batch, 4])") != std::string::npos);
 
   // refused by the server, and fits the new one no more
   server.replace("nop.0", std::make_shared<ModuleBackend<Nop>>("nop.0", server.options(4)));
-  const std::string words = caller.words_of([&] { (void)caller.forward(wide); });
+  const std::string words = words_of([&] { (void)caller.forward(wide); });
   CHECK(words.find("input 0 is float32[2, 8], expected float32[batch, 4] (the server has changed expert nop.0") !=
         std::string::npos);
   CHECK(caller.forward(torch::ones({2, 4})).tensors.size() == 1);
@@ -125,7 +118,7 @@ TEST_CASE("H-28 when the server of an expert is gone, a replica answers and is g
   CHECK(caller.client->target().expert == after.target.expert);
   CHECK(caller.client->expert().peer_id != after.target.expert.peer_id);
   pair.second.kill();
-  CHECK(caller.words_of([&] { (void)caller.forward(pair.x); }).find("failed as well") != std::string::npos);
+  CHECK(words_of([&] { (void)caller.forward(pair.x); }).find("failed as well") != std::string::npos);
 }
 
 TEST_CASE("H-28 backward goes to a replica when the server did not begin it, and trains once") {
@@ -166,11 +159,12 @@ TEST_CASE("H-28 backward that may have begun is not repeated elsewhere") {
   Replicas pair;
   const auto outputs = pair.caller->forward(pair.x);
   pair.first.refuse(backward_method, "the device is out of memory");
-  CHECK(pair.caller->words_of([&] { pair.caller->backward(outputs.target, {pair.x}, {torch::ones({3, 4})}); })
-            .find("answered with an error: skep: the device is out of memory") != std::string::npos);
+  CHECK(words_of([&] {
+          pair.caller->backward(outputs.target, {pair.x}, {torch::ones({3, 4})});
+        }).find("answered with an error: skep: the device is out of memory") != std::string::npos);
   CHECK(pair.backends[1]->update_count() == 0);
   pair.first.refuse(forward_method, "the device is out of memory");
-  CHECK(pair.caller->words_of([&] { (void)pair.caller->forward(pair.x); }).find("out of memory") != std::string::npos);
+  CHECK(words_of([&] { (void)pair.caller->forward(pair.x); }).find("out of memory") != std::string::npos);
   pair.first.refuse(forward_method, "this server has no expert \"scale.0\"");
   CHECK(pair.caller->forward(pair.x).target.expert.peer_id == pair.second.dht().peer_id());
 }

@@ -12,12 +12,14 @@
 
 #include "moe/client/swarm.hpp"
 #include "skep/moe/replicas.hpp"
+#include "support/words_of.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
 using namespace skep::moe;
 using skep::Error;
 using skep::test::ExpertServer;
+using skep::test::words_of;
 using torch::Tensor;
 using namespace std::chrono_literals;
 
@@ -25,16 +27,6 @@ namespace {
 
 skep::moe::BackendOptions width(int64_t hidden_dim, OptimizerFactory optimizer = nullptr) {
   return {.expert = {.hidden_dim = hidden_dim}, .optimizer = std::move(optimizer)};
-}
-
-template <class Call>
-std::string words_of(Call call) {
-  try {
-    call();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
 }
 
 /// Servers that share a 4 x 4 grid row by row, and a client.

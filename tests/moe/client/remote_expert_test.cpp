@@ -13,12 +13,14 @@
 
 #include "moe/client/swarm.hpp"
 #include "moe/server/experts.hpp"
+#include "support/words_of.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
 using namespace skep::moe;
 using skep::Error;
 using skep::RemoteError;
+using skep::test::words_of;
 using torch::Tensor;
 using namespace std::chrono_literals;
 
@@ -26,16 +28,6 @@ namespace {
 
 skep::moe::BackendOptions width(int64_t hidden_dim, OptimizerFactory optimizer = nullptr) {
   return {.expert = {.hidden_dim = hidden_dim}, .optimizer = std::move(optimizer)};
-}
-
-template <class Call>
-std::string words_of(Call call) {
-  try {
-    call();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
 }
 
 /// A server with one expert of each kind, and a client.

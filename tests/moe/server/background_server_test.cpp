@@ -39,7 +39,7 @@ TEST_CASE("C1.4, C1.13: a server in the background is ready when it is there, an
   CHECK_FALSE(find());
 }
 
-TEST_CASE("C1.3, C1.6, C1.13: a start that fails says why and leaves nothing behind") {
+TEST_CASE("C1.6, C1.13: a start that fails says why and leaves nothing behind") {
   CHECK(refusal({.dht = here()}) ==
         "skep: the server failed to start: a server without experts serves nothing; give it some in `experts`");
   CHECK(refusal({.server = {.experts = {{.expert_cls = "ffn", .num_experts = 1}}}, .dht = here()}) ==

@@ -7,25 +7,13 @@
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/module_backend.hpp"
 #include "skep/p2p/host.hpp"
+#include "support/words_of.hpp"
 // doctest comes last
 #include <doctest/doctest.h>
 
 using namespace skep::moe;
 using skep::Error;
-
-namespace {
-
-template <class Call>
-std::string words_of(Call call) {
-  try {
-    call();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
-}  // namespace
+using skep::test::words_of;
 
 TEST_CASE("C3.2, H-36: who is unknown, not allowed or too late hears so in a sentence, and is counted") {
   asio::io_context context;

@@ -11,12 +11,14 @@
 #include "skep/dht/ed25519_validator.hpp"
 #include "support/members.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/words_of.hpp"
 // doctest comes last: LibTorch's CHECK must not hide its own
 #include <doctest/doctest.h>
 
 using namespace skep::moe;  // NOLINT(*-using-namespace)
 using skep::awaitable;
 using skep::dht::DHT;
+using skep::test::words_of;
 using namespace std::chrono_literals;
 
 namespace {
@@ -161,6 +163,14 @@ TEST_CASE("C1.6 options that do not fit are told before anything is started") {
   CHECK(refusal({.experts = {{.num_experts = 1}}, .expiration = 1s})
             .starts_with("skep: expiration must be longer than update_period"));
   CHECK(refusal({.experts = {{.num_experts = 1}}, .min_batch_size = 10, .max_batch_size = 5}).size() > 0);
+}
+
+TEST_CASE("C1.3 a server that is not ready in time says how long was waited, and goes on starting") {
+  DHT dht = local_dht();
+  Server<Nop> server(dht, {.experts = {{.expert_uids = {"nop.0"}, .expert = {.hidden_dim = 4}}}});
+  CHECK(words_of([&] { server.run_in_background(true, 0s); }) ==
+        "skep: the server is not ready after 0 ms; it goes on starting");
+  server.shutdown();
 }
 
 TEST_CASE("C1.5 shutting down is clean in every order and can be repeated") {

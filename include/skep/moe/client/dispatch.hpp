@@ -335,17 +335,12 @@ class Dispatcher {
       sentence = error.what();
     } catch (const std::system_error& error) {
       code = error.code();
-      sentence = "expert " + state->calls[i].expert.uid + ": " + without_prefix(error.what());
+      sentence = "expert " + state->calls[i].expert.uid + ": " + std::string(without_prefix(error.what()));
     } catch (...) {
       code = errc::malformed;
       sentence = "expert " + state->calls[i].expert.uid + ": " + skep::detail::describe(std::current_exception());
     }
-    if (!state->closed) end(*state, i, code, without_prefix(sentence));
-  }
-
-  /// Sentences become parts of longer ones.
-  [[nodiscard]] static std::string without_prefix(const std::string& sentence) {
-    return sentence.starts_with("skep: ") ? sentence.substr(6) : sentence;
+    if (!state->closed) end(*state, i, code, std::string(without_prefix(sentence)));
   }
 
   static void end(State& state, std::size_t i, std::error_code code, std::string sentence) {

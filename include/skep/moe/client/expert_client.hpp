@@ -121,7 +121,7 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
       co_return co_await ask(self, std::move(expert), timeout);
     } catch (const Error& error) {
       if (error.code() != errc::timed_out && !CallOutcome{.code = error.code()}.server_failed()) throw;
-      words = std::string(error.what()).substr(6);
+      words = without_prefix(error.what());
     }
     throw Error(errc::unreachable, words);
   }
@@ -257,8 +257,8 @@ class ExpertClient : public std::enable_shared_from_this<ExpertClient> {
   }
   [[noreturn]] static void throw_changed(const Error& error, const ExpertInfo& expert, const ExpertContract& before,
                                          const ExpertContract& now) {
-    throw Error(error.code(), std::string(error.what()).substr(6) + " (the server has changed expert " + expert.uid +
-                                  ": it is " + describe_schema(now.schema) + " now, it was " +
+    throw Error(error.code(), std::string(without_prefix(error.what())) + " (the server has changed expert " +
+                                  expert.uid + ": it is " + describe_schema(now.schema) + " now, it was " +
                                   describe_schema(before.schema) + ")");
   }
 

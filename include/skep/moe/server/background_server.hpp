@@ -61,9 +61,7 @@ class BackgroundServer {
     try {
       return act();
     } catch (const Error& e) {
-      std::string_view why = e.what();
-      if (why.starts_with("skep: ")) why.remove_prefix(6);
-      throw Error(e.code(), "the server failed to start: " + std::string(why));
+      throw Error(e.code(), "the server failed to start: " + std::string(without_prefix(e.what())));
     } catch (const std::exception& e) {
       throw Error(errc::invalid_argument, "the server failed to start: " + std::string(e.what()));
     }

@@ -95,7 +95,7 @@ class Checkpoints {
     try {
       expert.load_state(state);
     } catch (const Error& e) {
-      throw Error(errc::invalid_argument, std::string(e.what()).substr(6) + " of " + file.string() +
+      throw Error(errc::invalid_argument, std::string(without_prefix(e.what())) + " of " + file.string() +
                                               "; start the server with the options it was saved with");
     }
     saved_.insert_or_assign(expert.name(), state.updates);

@@ -31,8 +31,7 @@ namespace detail {
 /// The words of an exception, to be told by somebody else: LibTorch's without where it was, ours without the prefix.
 [[nodiscard]] inline std::string what_of(const std::exception& e) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
-  std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : e.what();
-  if (text.starts_with("skep: ")) text.erase(0, 6);
+  const std::string text(without_prefix(torch_error != nullptr ? torch_error->what_without_backtrace() : e.what()));
   return text.substr(0, text.find_last_not_of('\n') + 1);
 }
 /// The same error, told with who met it.

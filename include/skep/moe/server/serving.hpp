@@ -91,16 +91,24 @@ awaitable<bool> declare_once(Node node, std::vector<std::string> uids, WallTime 
   co_return false;
 }
 
-/// Tells that this server is one of those that serve the experts; who fails with another finds it by that.
+/// Stores what a server can do without; what it means when that fails is one line of the log.
 template <ExpertDirectory Node>
-awaitable<void> tell_replica(Node node, std::vector<std::string> uids, WallTime expiration, Duration timeout) {
+awaitable<void> store_if_possible(Node node, std::vector<dht::StoreItem> records, Duration timeout, LogLevel level,
+                                  std::string otherwise) {
   try {
-    auto records = replica_records(uids, node.peer_id(), expiration);
     co_await node.store_many(std::move(records), dht::StoreOptions{.timeout = timeout});
   } catch (const std::exception& e) {
     if (is_cancellation(std::current_exception())) throw;
-    log(LogLevel::warning, "server", std::string("clients may not find this server as a replica: ") + e.what());
+    log(level, "server", otherwise + ": " + e.what());
   }
+}
+
+/// Tells that this server is one of those that serve the experts; who fails with another finds it by that.
+template <ExpertDirectory Node>
+awaitable<void> tell_replica(Node node, std::vector<std::string> uids, WallTime expiration, Duration timeout) {
+  auto records = replica_records(uids, node.peer_id(), expiration);
+  return store_if_possible(std::move(node), std::move(records), timeout, LogLevel::warning,
+                           "clients may not find this server as a replica");
 }
 
 /// Declares the experts, and again every period, after a failure sooner, until cancelled.
@@ -108,12 +116,12 @@ template <ExpertDirectory Node>
 awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node node, std::vector<std::string> uids,
                               Duration period, Duration expiration, std::string owner_tag = {}) {
   for (;;) {
+    const SteadyTime begun = node.network().steady_now();  // slow stores must not put off the next declaration
     network->declared_until = node.now() + expiration;
     const bool worked = co_await declare_once(node, uids, network->declared_until, period, owner_tag);
-    co_await tell_replica(node, uids, network->declared_until, period);
     network->declared->set();
-    const Duration wait = worked ? period : period / 4;
-    co_await node.network().sleep_until(node.network().steady_now() + wait);
+    co_await tell_replica(node, uids, network->declared_until, period / 2);
+    co_await node.network().sleep_until(begun + (worked ? period : period / 4));
   }
 }
 
@@ -142,13 +150,9 @@ awaitable<void> keep_load_told(Node node, ExpertTable experts, std::vector<std::
     const PoolStatistics now = pools_of(experts);
     const ServerLoad load{node.peer_id(), recent_wait(before, now)};
     before = now;
-    try {
-      const WallTime until = node.now() + std::chrono::duration<double>(2 * period + 1s);
-      (void)co_await node.store_many(load_records(uids, load, until), dht::StoreOptions{.timeout = period});
-    } catch (const std::exception& e) {
-      if (is_cancellation(std::current_exception())) throw;
-      log(LogLevel::debug, "server", std::string("the load could not be told, will be tried again: ") + e.what());
-    }
+    const WallTime until = node.now() + std::chrono::duration<double>(2 * period + 1s);
+    co_await store_if_possible(node, load_records(uids, load, until), period, LogLevel::debug,
+                               "the load could not be told, will be tried again");
   }
 }
 
@@ -173,13 +177,9 @@ awaitable<void> withdraw(Node node, std::vector<std::string> uids, WallTime decl
 /// Takes back that this server is a replica, as far as that works within `timeout`.
 template <ExpertDirectory Node>
 awaitable<void> withdraw_replica(Node node, std::vector<std::string> uids, WallTime told_until, Duration timeout) {
-  try {
-    auto records = replica_withdrawals(uids, node.peer_id(), told_until);
-    co_await node.store_many(std::move(records), dht::StoreOptions{.timeout = timeout});
-  } catch (const std::exception& e) {
-    if (is_cancellation(std::current_exception())) throw;
-    log(LogLevel::debug, "server", std::string("the server stays a replica until its records expire: ") + e.what());
-  }
+  auto records = replica_withdrawals(uids, node.peer_id(), told_until);
+  return store_if_possible(std::move(node), std::move(records), timeout, LogLevel::debug,
+                           "the server stays a replica until its records expire");
 }
 
 /// Waits for the requests in hand.
