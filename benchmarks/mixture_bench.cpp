@@ -1,5 +1,5 @@
 // Suite mixture: a training step through 16 experts in 4 other processes beside the experts' own arithmetic on all
-// cores.
+// cores, and gradients through remote experts beside those of local ones.
 #include <array>
 #include <cstdio>
 #include <exception>
@@ -15,6 +15,7 @@
 #include "skep/moe/server/layers.hpp"
 #include "skep/moe/server/module_backend.hpp"
 #include "skep/moe/server/server.hpp"
+#include "support/gradient_rows.hpp"
 #include "support/peer_process.hpp"
 #include "support/row.hpp"
 #include "support/stats.hpp"
@@ -144,6 +145,7 @@ int main(int argc, char** argv) {
     }
     Table table;
     measure(table, !arguments.empty() && arguments[0] == "--quick");
+    GradientCheck().print(table);
     return 0;
   } catch (const std::exception& failure) {
     std::fprintf(stderr, "mixture_bench: %s\n", failure.what());
