@@ -70,8 +70,10 @@ awaitable<void> honest(skep::Executor executor, Target target, std::vector<doubl
   co_await leave(host);
 }
 
-// Wrong shapes and types, experts that do not exist, gradients that are not numbers.
+// Wrong shapes and types, experts that do not exist, gradients that are not numbers; the next whether or not the one
+// before was answered, as far as `at_a_time` goes.
 awaitable<void> wrong_tensors(skep::Executor executor, Target target, std::size_t& refused) {
+  constexpr int at_a_time = 16;
   Host host(executor);
   host.add_address(target.peer, target.address);
   const Tensor good = torch::ones({4, 64}), wide = torch::ones({4, 65}), whole = torch::ones({4, 64}, at::kLong);
@@ -79,15 +81,22 @@ awaitable<void> wrong_tensors(skep::Executor executor, Target target, std::size_
   const std::vector<std::pair<std::string, std::vector<Tensor>>> requests{
       {"ffn.0", {wide}},      {"nop.0", {whole}}, {"nop.0", {scalar}},    {"ffn.7", {good}},
       {"ffn.0", {good, nan}}, {"ffn.0", {}},      {"ffn.0", {good, wide}}};
-  for (std::size_t i = 0; host.steady_now() < target.end; ++i) {
-    const auto& [uid, tensors] = requests[i % requests.size()];
-    const std::string method = tensors.size() == 2 ? "backward" : "forward";
-    try {
-      co_await call(host, target.peer, method, uid, tensors);
-    } catch (const skep::RemoteError&) {
-      ++refused;
+  std::size_t next = 0;
+  const auto ask = [&]() -> awaitable<void> {
+    while (host.steady_now() < target.end) {
+      const auto& [uid, tensors] = requests[next++ % requests.size()];
+      const std::string method = tensors.size() == 2 ? "backward" : "forward";
+      try {
+        co_await call(host, target.peer, method, uid, tensors);
+      } catch (const skep::RemoteError&) {
+        ++refused;
+      }
     }
-  }
+  };
+  skep::Scope scope(executor);
+  for (int i = 0; i < at_a_time; ++i) scope.spawn(ask());
+  co_await scope.join();
+  CHECK_FALSE(scope.failure());
   co_await leave(host);
 }
 

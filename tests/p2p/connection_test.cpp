@@ -1,5 +1,7 @@
 #include "skep/p2p/connection.hpp"
 
+#include <functional>
+
 #include "support/hosts.hpp"
 // doctest last
 #include "support/coroutine.hpp"
@@ -114,7 +116,7 @@ CO_TEST_CASE("a silent peer is asked for a sign of life, and dropped when it giv
 }
 
 CO_TEST_CASE("a stream that the peer never closes is reset after some rounds of keepalive") {
-  auto host = listening_host(co_await asio::this_coro::executor, {.limits = {.keepalive = 30ms, .pong_timeout = 10s}});
+  auto host = listening_host(co_await asio::this_coro::executor, {.limits = {.keepalive = 30ms, .pong_timeout = 2s}});
   auto peer = co_await RawPeer::dial(host);
   co_await peer.write(yamux::FrameType::data, yamux::syn, 1, skep::p2p::protocol_greeting("/ipfs/id/1.0.0"));
   const auto rest = co_await peer.rest_of(1);
@@ -157,4 +159,57 @@ CO_TEST_CASE("a frame as long as the window, as js sends it") {
   CHECK(rest.closed);
   CHECK(total == body);
   co_await shut(host);
+}
+
+CO_TEST_CASE(
+    "a peer whose requests are not what they have to be is listened to at the pace of its faults, others are not") {
+  const skep::p2p::HostLimits limits{.max_stream_message = 1000,
+                                     .standing = {.faults = 0, .forgiven_per_second = 20, .longest_pause = 10s}};
+  auto host = listening_host(co_await asio::this_coro::executor, {.limits = limits});
+  host.handle("Echo.rpc_say", echo);
+  host.handle("Echo.rpc_wrong", [](skep::p2p::Request) -> awaitable<skep::p2p::Payload> {
+    throw skep::Error(skep::errc::invalid_argument, "not like this");
+    co_return skep::p2p::Payload();
+  });
+  host.handle_stream("Echo.rpc_all", [](Host::Stream stream) -> awaitable<void> {
+    while (co_await stream.receive()) {
+    }
+    throw skep::Error(skep::errc::invalid_argument, "not like this");
+  });
+  const auto wrong_call = [&](Host& client) -> awaitable<void> {
+    const auto failed = co_await failure_of(client.call(host.self(), "Echo.rpc_wrong", Bytes(10)));
+    CHECK(failed.words == "skep: not like this");
+  };
+  const auto stream_of = [&](Host& client, std::size_t size) -> awaitable<void> {
+    auto stream = co_await client.open(host.self(), "Echo.rpc_all");
+    co_await stream.send(Bytes(size));
+    const auto failed = co_await failure_of([](auto& of) -> awaitable<void> {
+      co_await of.end_of_input();
+      co_await of.receive();
+    }(stream));
+    CHECK(failed.code);
+  };
+  const auto wrong_stream = [&](Host& client) { return stream_of(client, 10); };
+  const auto long_message = [&](Host& client) { return stream_of(client, 1001); };
+  struct Row {
+    const char* what;
+    std::function<awaitable<void>(Host&)> ask;
+  };
+  Host good(co_await asio::this_coro::executor);
+  co_await good.connect(host.addresses().front());
+  for (const Row& row : {Row{"refused calls", wrong_call}, Row{"refused streams", wrong_stream},
+                         Row{"messages above the limit", long_message}}) {
+    CAPTURE(row.what);
+    Host client(co_await asio::this_coro::executor);
+    co_await client.connect(host.addresses().front());
+    const auto begin = client.steady_now();
+    for (int i = 0; i < 5; ++i) co_await row.ask(client);
+    // 5 faults take 4 of their pauses; what was under way before the first of them is not held up
+    CHECK(client.steady_now() - begin > 100ms);
+    const auto answer = co_await good.call(host.self(), "Echo.rpc_say", Bytes(10));
+    CHECK(answer == Bytes(10));
+    co_await shut(client);
+  }
+  co_await shut(good);
+  co_await shut(host);  // also while it does not listen to somebody
 }

@@ -122,3 +122,26 @@ CO_TEST_CASE("whoever waits for a dial has a deadline of its own, and the dial g
   CHECK(failures[1].words.find("timed out (tried 1 address in 0.") != std::string::npos);
   co_await shut(host);
 }
+
+CO_TEST_CASE("an address whose connections end as soon as they begin has them one after another") {
+  const auto executor = co_await asio::this_coro::executor;
+  const skep::p2p::HostLimits limits{.standing = {.faults = 0, .forgiven_per_second = 10, .longest_pause = 10s}};
+  Host host = listening_host(executor, {.limits = limits});
+  Host early(executor);
+  co_await early.connect(host.addresses().front());
+  const auto begin = host.steady_now();
+  for (int i = 0; i < 4; ++i) {
+    {
+      const auto cut = co_await RawPeer::dial(host);
+      const bool came = co_await eventually(host, [&] { return host.peers().size() == 2; });
+      CHECK(came);
+    }
+    const bool gone = co_await eventually(host, [&] { return host.peers().size() == 1; });
+    CHECK(gone);
+  }
+  CHECK(host.steady_now() - begin > 190ms);  // the first had no reason to wait, the second is the first of the line
+  const auto elsewhere = co_await early.ping(host.self());  // who was there before does not wait with them
+  CHECK(elsewhere < 10s);
+  co_await shut(early);
+  co_await shut(host);
+}

@@ -24,6 +24,7 @@
 #include "skep/p2p/noise_transport.hpp"
 #include "skep/p2p/peer_id.hpp"
 #include "skep/p2p/quota.hpp"
+#include "skep/p2p/standing.hpp"
 #include "skep/p2p/stream_machine.hpp"
 #include "skep/p2p/turn.hpp"
 #include "skep/p2p/upgrade.hpp"
@@ -41,13 +42,16 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
         transport_(std::move(upgraded.transport)),
         peer_(std::move(upgraded.peer)),
         role_(upgraded.role),
+        begun_(host_->now()),
+        standing_(host_->standings_.of(peer_, begun_)),
         quota_(host_->options_.request_quota),
         session_(upgraded.role, host_->options_.streams),
         plain_(std::move(upgraded.plain)),
         buffer_(std::move(upgraded.unread)),
         end_(buffer_.size()),
         keepalive_(*this),
-        lazy_(*this) {
+        lazy_(*this),
+        pause_(*this) {
     std::error_code ignored;
     socket_.non_blocking(true, ignored);
     remote_ = socket_.remote_endpoint(ignored);
@@ -66,6 +70,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   [[nodiscard]] bool identified() const noexcept { return identified_; }
   void set_identified() noexcept { identified_ = true; }
   [[nodiscard]] const Quota& quota() const noexcept { return quota_; }
+  [[nodiscard]] SteadyTime begun() const noexcept { return begun_; }
+  /// Of the peer, over all its connections: while it has to wait, nothing more is read.
+  [[nodiscard]] const std::shared_ptr<Standing>& standing() const noexcept { return standing_; }
 
   /// Begins to read, with what the handshake left over.
   void start() {
@@ -98,6 +105,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     socket_.close(ignored);
     host_->deadlines_.cancel(keepalive_);
     host_->deadlines_.cancel(lazy_);
+    host_->deadlines_.cancel(pause_);
     std::vector<std::shared_ptr<StreamMachine>> lost;
     session_.for_each([&](Mux::Stream& stream) {
       if (auto machine = stream.owner.release()) lost.push_back(std::move(machine));
@@ -138,6 +146,12 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     Connection& connection;
   };
 
+  struct Pause final : Deadline {
+    explicit Pause(Connection& of) : connection(of) {}
+    void expired() noexcept override { connection.read(); }
+    Connection& connection;
+  };
+
   /// Why the socket failed, in the words of std: a code of Asio's own category is equal to no std::errc.
   static std::error_code reason(std::error_code error) {
     if (error == asio::error::eof) return std::make_error_code(std::errc::connection_reset);
@@ -164,8 +178,21 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
       if (end_ + n == buffer_.size()) want_more_ = true;
       end_ += n;
       open_records();
-      if (!closed_) read();
+      if (!closed_) read_on();
     });
+  }
+
+  // A peer that has made too much trouble is left waiting, by TCP's own means: what it sends meanwhile costs nothing.
+  void read_on() {
+    if (standing_->blameless()) return read();
+    const SteadyTime now = host_->now();
+    const Duration pause = standing_->pause(now);
+    if (pause == Duration::zero()) return read();
+    if (!std::exchange(slowed_, true) && logging()) {
+      log(LogLevel::info, "p2p",
+          peer_.to_string() + " is listened to at a slower pace: its requests are refused often");
+    }
+    host_->deadlines_.insert(pause_, deadline_after(now, pause));
   }
 
   // Opens every whole record in place and feeds what it holds to the session.
@@ -373,6 +400,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   yamux::Role role_;
   asio::ip::tcp::endpoint remote_;
   asio::ip::tcp::endpoint local_;
+  SteadyTime begun_;
+  std::shared_ptr<Standing> standing_;
   Quota quota_;
   Mux session_;
   Bytes plain_;   // opened by the handshake, not yet fed
@@ -382,11 +411,13 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   Bytes unwritten_;  // what the socket did not take at once
   KeepAlive keepalive_;
   Lazy lazy_;
+  Pause pause_;
   bool heard_ = false;  // anything, since the last round of keepalive
   std::uint32_t ping_number_ = 0;
   int small_reads_ = 0;
   bool want_more_ = false;
   bool identified_ = false;
+  bool slowed_ = false;  // at any time
   bool ping_pending_ = false;
   bool write_due_ = false;
   bool writing_ = false;

@@ -12,6 +12,8 @@
 #include "skep/async/deadline_wheel.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/time.hpp"
+#include "skep/p2p/peer_id.hpp"
+#include "skep/p2p/standing.hpp"
 #include "skep/p2p/stream_machine.hpp"
 #include "skep/p2p/turn.hpp"
 #include "skep/p2p/yamux.hpp"
@@ -35,10 +37,15 @@ class ConnectionHost {
     Duration pong_timeout = 10s;                    ///< for that sign
     Duration lazy_delay = 10ms;                     ///< how long small frames wait for company
     std::size_t request_quota = 256 * 1024 * 1024;  ///< bytes of unanswered requests that a connection may hold
+    StandingOptions standing{};                     ///< of each peer
   };
 
   ConnectionHost(Executor executor, Options options)
-      : executor_(executor), options_(options), turn_(std::make_shared<Turn>(executor)), deadlines_(executor) {}
+      : executor_(executor),
+        options_(options),
+        turn_(std::make_shared<Turn>(executor)),
+        deadlines_(executor),
+        standings_(options.standing) {}
   ConnectionHost(const ConnectionHost&) = delete;
   ConnectionHost& operator=(const ConnectionHost&) = delete;
 
@@ -64,6 +71,7 @@ class ConnectionHost {
   std::shared_ptr<Turn> turn_;
   Deadlines deadlines_;
   Traffic traffic_;
+  StandingTable<PeerId> standings_;
   Mux::Batch batch_;  // shared by all connections: used within one call
   Bytes sealed_;
 };

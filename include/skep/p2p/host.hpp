@@ -129,7 +129,7 @@ class Host {
         const auto& limits = state->options().limits;
         call = std::make_shared<StreamCall>(StreamCall::Side::callee, state, connection.peer(), method,
                                             StreamLimits{limits.stream_timeout, limits.max_stream_message});
-        state->turn().later(std::make_shared<StreamService>(call, shared, state->tasks()));
+        state->turn().later(std::make_shared<StreamService>(call, shared, state->tasks(), connection.standing()));
       }
       return call;
     };

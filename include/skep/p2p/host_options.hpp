@@ -10,6 +10,7 @@
 
 #include "skep/core/time.hpp"
 #include "skep/p2p/identity.hpp"
+#include "skep/p2p/standing.hpp"
 #include "skep/p2p/yamux.hpp"
 
 namespace skep::inline v0::p2p {
@@ -22,6 +23,8 @@ struct HostLimits {
   std::size_t max_stream_message = 8 * 1024 * 1024;  ///< one message of a streaming call
   std::size_t request_quota = 256 * 1024 * 1024;     ///< bytes of unanswered requests that one connection may hold
   yamux::Limits streams{};                           ///< of one connection
+  StandingOptions standing{};                        ///< of a peer by its requests, of an address by its connections
+  Duration short_connection = 1s;                    ///< an inbound one that ends sooner was made for nothing
   Duration upgrade_timeout = 15s;                    ///< security and multiplexer of a connection
   Duration dial_timeout = 15s;                       ///< one address, upgrade included
   Duration connect_timeout = 60s;                    ///< one peer: all its addresses, and asking others for them

@@ -28,6 +28,7 @@
 #include "skep/core/random.hpp"
 #include "skep/core/time.hpp"
 #include "skep/crypto/random.hpp"
+#include "skep/p2p/arrivals.hpp"
 #include "skep/p2p/connection.hpp"
 #include "skep/p2p/connection_table.hpp"
 #include "skep/p2p/dialer.hpp"
@@ -59,6 +60,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
         options_(std::move(options)),
         identity_(make_identity(options_)),
         credentials_(std::make_shared<NoiseCredentials>(identity_)),
+        arrivals_(options_.limits.standing),
         random_(options_.seed ? *options_.seed : random_seed()),
         scope_(executor, "p2p host"),
         tasks_(std::make_shared<TaskCount>(executor)),
@@ -230,7 +232,8 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
     return {.streams = limits.streams,
             .keepalive = limits.keepalive,
             .pong_timeout = limits.pong_timeout,
-            .request_quota = limits.request_quota};
+            .request_quota = limits.request_quota,
+            .standing = limits.standing};
   }
   static Identity make_identity(const HostOptions& options) {
     if (options.identity) return *options.identity;
@@ -250,7 +253,12 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
 
   void closed(Connection& connection, std::error_code) override {
     if (!connections_.erase(connection)) return;
-    store_.disconnected(connection.peer(), now());
+    const SteadyTime ended = now();
+    store_.disconnected(connection.peer(), ended);
+    const bool was_short = ended - connection.begun() < options_.limits.short_connection;
+    if (was_short && connection.role() == yamux::Role::listener && !closed_) {
+      arrivals_.fault(connection.remote_endpoint().address(), ended);
+    }
     if (connections_.size() == 0) connections_gone_.set();
   }
 
@@ -335,12 +343,16 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       }
       if (self->upgrades_ >= self->options_.limits.max_upgrades) continue;  // the socket is closed
       std::error_code ignored;
+      const auto from = socket.remote_endpoint(ignored).address();
+      const auto turn = self->arrivals_.admit(from, self->now());
+      if (!turn) continue;
       socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-      self->scope_.spawn(accept_one(self, std::move(socket)));
+      self->scope_.spawn(accept_one(self, std::move(socket), from, *turn));
     }
   }
 
-  static awaitable<void> accept_one(std::shared_ptr<HostState> self, asio::ip::tcp::socket socket) {
+  static awaitable<void> accept_one(std::shared_ptr<HostState> self, asio::ip::tcp::socket socket,
+                                    asio::ip::address from, SteadyTime turn) {
     struct Count {
       explicit Count(std::size_t& counted) : count(counted) { ++count; }
       ~Count() { --count; }
@@ -349,11 +361,14 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       std::size_t& count;
     } const counted(self->upgrades_);
     try {
-      self->adopt(co_await with_timeout(*self, self->options_.limits.upgrade_timeout,
-                                        upgrade(std::move(socket), yamux::Role::listener, self->credentials_, {}),
-                                        "an upgrade"));
+      if (turn > self->now()) co_await self->sleep_until(turn);
+      auto upgraded = co_await with_timeout(*self, self->options_.limits.upgrade_timeout,
+                                            upgrade(std::move(socket), yamux::Role::listener, self->credentials_, {}),
+                                            "an upgrade");
+      if (!self->adopt(std::move(upgraded))) self->arrivals_.fault(from, self->now());
     } catch (const std::system_error& error) {
       if (is_cancellation(error.code())) throw;
+      self->arrivals_.fault(from, self->now());
       log(LogLevel::debug, "p2p", std::string("an inbound connection was not upgraded: ") + error.what());
     }
   }
@@ -361,6 +376,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
   HostOptions options_;
   Identity identity_;
   std::shared_ptr<const NoiseCredentials> credentials_;
+  Arrivals arrivals_;
   Random random_;
   PeerStore store_;
   ProtocolTable protocols_;

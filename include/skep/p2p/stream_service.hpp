@@ -13,6 +13,7 @@
 #include "skep/p2p/network.hpp"
 #include "skep/p2p/quota.hpp"
 #include "skep/p2p/rpc_stream.hpp"
+#include "skep/p2p/standing.hpp"
 #include "skep/p2p/stream_call.hpp"
 #include "skep/p2p/turn.hpp"
 
@@ -25,11 +26,14 @@ class StreamService final : public Runnable,
                             public std::enable_shared_from_this<StreamService> {
  public:
   StreamService(std::shared_ptr<StreamCall> call, std::shared_ptr<const StreamHandler<Stream>> handler,
-                std::shared_ptr<TaskCount> tasks)
-      : call_(std::move(call)), handler_(std::move(handler)), tasks_(std::move(tasks)) {}
+                std::shared_ptr<TaskCount> tasks, std::shared_ptr<Standing> standing)
+      : call_(std::move(call)),
+        handler_(std::move(handler)),
+        tasks_(std::move(tasks)),
+        standing_(std::move(standing)) {}
 
   void run() override {
-    if (!call_->attached()) return;
+    if (!call_->attached()) return judge();
     tasks_->begin();
     call_->on_failure_ = [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->cancel();
@@ -43,12 +47,23 @@ class StreamService final : public Runnable,
     tasks_->end();
   }
 
+  // The stream's own error is the cause where the handler was cancelled for it.
+  void judge(bool handler_served = false, bool callers_fault = false) {
+    if (callers_fault || is_callers_fault(call_->error_)) {
+      standing_->fault(call_->host_->now());
+    } else if (handler_served) {
+      standing_->served();
+    }
+  }
+
   static awaitable<void> serve(std::shared_ptr<StreamService> self) {
     std::string words;
     bool failed = false;
     try {
       co_await (*self->handler_)(Stream(self->call_, false));
+      self->judge(true);
     } catch (const std::exception& error) {
+      self->judge(false, is_callers_fault(error));
       words = error.what();
       failed = true;
     } catch (...) {
@@ -73,6 +88,7 @@ class StreamService final : public Runnable,
   std::shared_ptr<StreamCall> call_;
   std::shared_ptr<const StreamHandler<Stream>> handler_;
   std::shared_ptr<TaskCount> tasks_;
+  std::shared_ptr<Standing> standing_;
 };
 
 }  // namespace skep::inline v0::p2p

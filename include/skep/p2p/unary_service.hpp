@@ -24,6 +24,7 @@
 #include "skep/p2p/network.hpp"
 #include "skep/p2p/payload.hpp"
 #include "skep/p2p/quota.hpp"
+#include "skep/p2p/standing.hpp"
 #include "skep/p2p/stream_machine.hpp"
 #include "skep/p2p/turn.hpp"
 
@@ -50,6 +51,7 @@ class UnaryService final : public StreamMachine,
         registration_(std::move(registration)),
         tasks_(std::move(tasks)),
         peer_(connection.peer()),
+        standing_(connection.standing()),
         quota_(connection.quota()),
         limit_(limit) {
     host_->deadlines().insert(*this, deadline_after(host_->now(), limit_));
@@ -62,7 +64,10 @@ class UnaryService final : public StreamMachine,
     const auto keep = shared_from_this();
     unreported_ += piece.size();
     if (state_ != State::receiving) return give_up();  // the caller promised silence: it has lost interest
-    if (const auto read = receive(piece); !read) return give_up();
+    if (const auto read = receive(piece); !read) {
+      standing_->fault(host_->now());
+      return give_up();
+    }
     if (reader_.done()) return received();
     if (reader_.at_body() ? reader_.body_left() > window() : unreported_ > yamux::initial_window / 2) {
       consumed(std::exchange(unreported_, 0));
@@ -98,7 +103,7 @@ class UnaryService final : public StreamMachine,
       try {
         if (registration_->sinks) {
           sink_ = registration_->sinks(peer_);
-          if (const auto refused = sink_->start(size)) refusal_ = refused.message();
+          if (const auto refused = sink_->start(size)) refuse(refused);
         } else {
           body_.resize(size);
         }
@@ -120,11 +125,16 @@ class UnaryService final : public StreamMachine,
       if (n == 0) return skep::errc::limit_exceeded;
       std::memcpy(place.data(), piece.data(), n);
       if (sink_) {
-        if (const auto refused = sink_->filled(n)) refusal_ = refused.message();
+        if (const auto refused = sink_->filled(n)) refuse(refused);
       }
     }
     if (const auto taken = reader_.body_taken(n); !taken) return taken.error();
     return n;
+  }
+
+  void refuse(std::error_code why) {
+    if (is_callers_fault(why)) standing_->fault(host_->now());
+    refusal_ = why.message();
   }
 
   void received() {
@@ -146,9 +156,11 @@ class UnaryService final : public StreamMachine,
     try {
       Request request{self->peer_, self->registration_->method, std::move(self->body_), std::move(self->sink_)};
       Payload answer = co_await self->registration_->handler(std::move(request));
+      self->standing_->served();
       self->answer(std::move(answer));
       co_return;
     } catch (const std::exception& error) {
+      if (is_callers_fault(error)) self->standing_->fault(self->host_->now());
       words = error.what();
     } catch (...) {
       words = "an exception of unknown type";
@@ -210,6 +222,7 @@ class UnaryService final : public StreamMachine,
   std::shared_ptr<const UnaryRegistration> registration_;
   std::shared_ptr<TaskCount> tasks_;
   PeerId peer_;
+  std::shared_ptr<Standing> standing_;
   Quota quota_;
   Duration limit_;
   State state_ = State::receiving;

@@ -125,7 +125,8 @@ template <p2p::Network N>
 /// ConnectionHandler of Hivemind 1.1). Every request is checked against its expert's schema before it is queued; what
 /// is wrong with it is answered in one sentence and concerns nobody else. Answers above the limit of unary calls are
 /// refused with a hint to the streamed form before anything is computed. Requests that a peer has above its quota are
-/// answered "busy". A request's metadata may say for how long its answer is waited for; after that it is not computed.
+/// answered "busy"; one whose requests are refused for what they are, again and again, is listened to at a slower pace
+/// (p2p::Standing). A request's metadata may say for how long its answer is waited for; after that it is not computed.
 ///
 /// *Lifetime:* the destructor and `close` remove the handlers; calls that run keep what they need. *Threads:* the
 /// network's executor. *Cancellation:* a caller that gives up takes its task out of the pool's queue.
