@@ -85,11 +85,39 @@ TEST_CASE("B5.8 the weights of experts that miss the backward pass are made up f
   CHECK(scale_places(torch::ones({4, 2, 1}), factors).sum(0).flatten()[0].item<float>() == doctest::Approx(11.3333));
 }
 
-TEST_CASE("outputs of any shape are added up by row") {
-  const Tensor outputs = torch::arange(8, torch::kFloat).view({4, 1, 2});
+TEST_CASE("outputs of any shape and type are added up by row, and differentiated once and twice") {
   MixturePass pass;
   pass.choice.offsets = {0, 2, 2, 4};
   pass.rows = torch::tensor({0, 2, 0, 2}, torch::kLong);
-  const Tensor sum = add_up(outputs, torch::tensor({1.F, 2.F, 3.F, 4.F}), pass);
+  const Tensor few = torch::arange(8, torch::kFloat).view({4, 1, 2});
+  const Tensor sum = add_up(few, torch::tensor({1.F, 2.F, 3.F, 4.F}), pass);
   CHECK(sum.equal(torch::tensor({12.F, 16.F, 0.F, 0.F, 28.F, 34.F}).view({3, 1, 2})));
+
+  torch::manual_seed(3);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    const Tensor outputs = torch::randn({4, 3, 19}, type).requires_grad_();
+    const Tensor weights = torch::randn({4}, type).requires_grad_();
+    const auto loss = [&](const Tensor& added) { return added.pow(3).sum(); };
+    const auto gradients = [&](const Tensor& of, bool again) {
+      return torch::autograd::grad({of}, {outputs, weights}, {}, again, again);
+    };
+    const Tensor ours = loss(add_up(outputs, weights, pass));
+    const Tensor plain =
+        loss(torch::zeros({3, 3, 19}, type).index_add(0, pass.rows, outputs * weights.view({4, 1, 1})));
+    CHECK(ours.allclose(plain));
+    const auto once = gradients(ours, true);
+    const auto expected = gradients(plain, true);
+    const auto twice = gradients(once[1].square().sum(), true);
+    const auto expected_twice = gradients(expected[1].square().sum(), true);
+    const auto fast = gradients(loss(add_up(outputs, weights, pass)), false);
+    for (std::size_t i = 0; i < 2; ++i) {
+      CHECK(once[i].allclose(expected[i]));
+      CHECK(fast[i].allclose(expected[i], 1e-4, 1e-5));
+      CHECK(twice[i].allclose(expected_twice[i], 1e-4, 1e-3));
+    }
+  }
+  const Tensor whole = torch::tensor({1, 2, 3, 4}, torch::kLong).view({4, 1});
+  CHECK(add_up(whole, torch::ones({4}), pass).flatten().equal(torch::tensor({4, 0, 6}, torch::kLong)));
+  pass.rows = torch::empty({0}, torch::kLong);
+  CHECK(add_up(torch::empty({0, 2}), torch::empty({0}), pass).equal(torch::zeros({3, 2})));
 }

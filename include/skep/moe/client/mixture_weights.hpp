@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "skep/moe/client/mixture_pass.hpp"
@@ -167,12 +169,84 @@ struct AnswerMask {
   return tensor * factors.to(tensor.device(), tensor.scalar_type()).view(broadcast);
 }
 
+namespace detail {
+
+/// `add_up` for float32 on the CPU as one node of the graph: no product of outputs and weights is ever stored, which
+/// would be larger than the outputs themselves are, once forward and twice backward.
+class WeightedSum : public torch::autograd::Function<WeightedSum> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& outputs, const Tensor& weights,
+                        const Tensor& rows, const std::vector<std::int64_t>& shape) {
+    context->save_for_backward({outputs, weights, rows});
+    Tensor sum = at::zeros(shape, outputs.options());
+    const Places places(outputs, weights, rows);
+    const float* from = places.outputs.data_ptr<float>();
+    float* const to = sum.data_ptr<float>();
+    for (std::int64_t place = 0; place < places.count; ++place, from += places.width) {
+      const float weight = places.weight[place];
+      float* const row = to + places.row[place] * places.width;
+      for (std::int64_t i = 0; i < places.width; ++i) row[i] += weight * from[i];
+    }
+    return sum;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    if (at::GradMode::is_enabled()) {  // it is to be differentiated again
+      const Tensor spread = gradients[0].index_select(0, saved[2]);
+      return {scale_places(spread, saved[1]), (spread * saved[0]).flatten(1).sum(1), Tensor(), Tensor()};
+    }
+    const Places places(saved[0], saved[1], saved[2]);
+    const Tensor gradient = gradients[0].contiguous();
+    Tensor of_outputs = at::empty_like(places.outputs);
+    Tensor of_weights = at::empty_like(places.weights);
+    const float* from = places.outputs.data_ptr<float>();
+    float* to = of_outputs.data_ptr<float>();
+    for (std::int64_t place = 0; place < places.count; ++place, from += places.width, to += places.width) {
+      const float weight = places.weight[place];
+      const float* const row = gradient.data_ptr<float>() + places.row[place] * places.width;
+      for (std::int64_t i = 0; i < places.width; ++i) to[i] = weight * row[i];
+      of_weights.data_ptr<float>()[place] = dot(row, from, places.width);
+    }
+    return {of_outputs, of_weights, Tensor(), Tensor()};
+  }
+
+ private:
+  struct Places {
+    Places(const Tensor& of_outputs, const Tensor& of_weights, const Tensor& of_rows)
+        : outputs(of_outputs.contiguous()), weights(of_weights.contiguous()), rows(of_rows.contiguous()) {}
+    Tensor outputs, weights, rows;
+    std::int64_t count = rows.numel();
+    std::int64_t width = count == 0 ? 0 : outputs.numel() / count;
+    const float* weight = weights.data_ptr<float>();
+    const std::int64_t* row = rows.data_ptr<std::int64_t>();
+  };
+
+  /// In lanes, which a compiler may not make of one sum.
+  static float dot(const float* a, const float* b, std::int64_t size) {
+    std::array<float, 16> lanes{};
+    std::int64_t i = 0;
+    for (; i + 16 <= size; i += 16) {
+      for (std::int64_t lane = 0; lane < 16; ++lane) lanes[static_cast<std::size_t>(lane)] += a[i + lane] * b[i + lane];
+    }
+    float sum = std::accumulate(lanes.begin(), lanes.end(), 0.F);
+    for (; i < size; ++i) sum += a[i] * b[i];
+    return sum;
+  }
+};
+
+}  // namespace detail
+
 /// Adds up for each row its experts' outputs, each times its weight.
 /// @param outputs  of one kind, [places, ...]
 /// @param weights  float[places]
 [[nodiscard]] inline Tensor add_up(const Tensor& outputs, const Tensor& weights, const MixturePass& pass) {
   std::vector<std::int64_t> shape = outputs.sizes().vec();
   shape[0] = static_cast<std::int64_t>(pass.choice.rows());
+  const bool plain = outputs.is_cpu() && weights.is_cpu() && outputs.scalar_type() == at::kFloat &&
+                     weights.scalar_type() == at::kFloat;
+  if (plain) return detail::WeightedSum::apply(outputs, weights, pass.rows, shape);
   return at::zeros(shape, outputs.options())
       .index_add(0, pass.rows.to(outputs.device()), scale_places(outputs, weights));
 }
