@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -152,6 +153,11 @@ class BeamSearch {
     Score score = 0;
     std::uint32_t item = 0;  ///< a node or an expert
   };
+  /// A coordinate of a dimension with its score in a row.
+  struct Ranked {
+    Score score = 0;
+    Coordinate coordinate = 0;
+  };
   /// A successor of a node, on its way into the beam or among the best.
   struct Candidate {
     Score score = 0;
@@ -194,10 +200,7 @@ class BeamSearch {
   bool first_dimension(std::size_t r) {
     Row& row = rows_[r];
     const Score* scores = scores_of(r, 0);
-    const auto better = [&](Coordinate a, Coordinate b) {
-      if (scores[a] != scores[b]) return scores[a] > scores[b];
-      return a != b && std::to_string(a) < std::to_string(b);
-    };
+    const auto first_of_equals = [](Coordinate a, Coordinate b) { return std::to_string(a) < std::to_string(b); };
     const auto size = static_cast<std::size_t>(tree_.grid().size[0]);
 
     row.beam.clear();
@@ -206,8 +209,8 @@ class BeamSearch {
     for (std::size_t next = 0; next < size; ++next) {
       const bool enough = row.beam.size() + waiting >= query_.beam_size;
       if (enough && (waiting == 0 || waiting >= query_.num_workers)) break;
-      if (next == ranked) ranked = rank(size, ranked, better);
-      const Coordinate coordinate = order_[next];
+      if (next == ranked) ranked = rank(scores, size, ranked == 0 ? query_.beam_size + 1 : size, first_of_equals);
+      const Coordinate coordinate = order_[next].coordinate;
       const BeamTree::Index node = tree_.first(coordinate);
       row.partial |= tree_[node].guessed;
       if (!tree_[node].resolved) {
@@ -245,27 +248,29 @@ class BeamSearch {
     return true;
   }
 
-  /// Puts the best of `size` coordinates in front of `order_`, in order: at first one more than the beam is wide,
-  /// which mostly shows that no further one matters, then all.
+  /// Puts the best `count` of `size` coordinates in front of `order_`, in order.
+  /// @param first  which of two with equal scores comes first
   /// @return how many are in order
-  template <class Better>
-  std::size_t rank(std::size_t size, std::size_t ranked, Better better) {
-    constexpr std::size_t few = 64;
-    const std::size_t count = query_.beam_size + 1;
-    order_.clear();
-    if (ranked > 0 || count > few || count >= size) {
-      order_.resize(size);
-      std::iota(order_.begin(), order_.end(), 0);
-      std::sort(order_.begin(), order_.end(), better);
-      return size;
+  template <class First>
+  std::size_t rank(const Score* scores, std::size_t size, std::size_t count, First first) {
+    const auto better = [&first](const Ranked& a, const Ranked& b) {
+      return a.score != b.score ? a.score > b.score : first(a.coordinate, b.coordinate);
+    };
+    count = std::min(count, size);
+    const std::size_t room = 2 * count;  // when it is full the worse half goes
+    order_.resize(room);
+    const auto at = [this](std::size_t i) { return order_.begin() + static_cast<std::ptrdiff_t>(i); };
+    std::size_t held = 0;
+    Score least = -std::numeric_limits<Score>::infinity();
+    for (std::size_t i = 0; i < size; ++i) {
+      order_[held] = {scores[i], static_cast<Coordinate>(i)};
+      held += scores[i] < least ? 0 : 1;
+      if (held < room) continue;
+      std::nth_element(at(0), at(count - 1), at(held), better);
+      held = count;
+      least = order_[count - 1].score;
     }
-    for (Coordinate coordinate = 0; static_cast<std::size_t>(coordinate) < size; ++coordinate) {
-      if (order_.size() == count) {
-        if (!better(coordinate, order_.back())) continue;
-        order_.pop_back();
-      }
-      order_.insert(std::upper_bound(order_.begin(), order_.end(), coordinate, better), coordinate);
-    }
+    std::sort(at(0), at(held), better);
     return count;
   }
 
@@ -275,22 +280,11 @@ class BeamSearch {
     const auto uid = [this](const Candidate& c) -> std::string_view { return expert(c).uid; };
     top_.clear();
     const Score* scores = tree_.grid().flat() ? nullptr : scores_of(r, last_level_);
-    const auto better = [scores](Coordinate a, Coordinate b) {
-      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-    };
-    const auto columns = static_cast<std::size_t>(tree_.grid().size.back());
-    std::size_t ranked = 0;  // columns in `order_`, best first
+    dense_.clear();
     for (const Scored& followed : row.beam) {
       const Node& node = tree_[followed.item];
       if (scores && !tree_.grid().delay && node.all_usable() && node.successors->dense()) {
-        // best column first, until no further one can be among the best
-        for (std::size_t next = 0; next < columns; ++next) {
-          if (next == ranked) ranked = rank(columns, ranked, better);
-          const auto at = static_cast<std::uint32_t>(order_[next]);
-          const Score score = followed.score + scores[at];
-          if (top_.size() == query_.beam_size && score < top_.back().score) break;
-          if (at < node.usable()) keep({score, followed.item, at}, uid);
-        }
+        dense_.push_back(followed);
         continue;
       }
       for (std::size_t i = 0; i < node.usable(); ++i) {
@@ -299,6 +293,7 @@ class BeamSearch {
         consider({score, followed.item, at}, uid);
       }
     }
+    if (!dense_.empty()) choose_by_column(scores, uid);
     for (Candidate example : row.examples) {
       const Node& node = tree_[example.node];
       for (std::size_t level = node.level; const Coordinate coordinate : node.successors->rest(example.at)) {
@@ -310,6 +305,28 @@ class BeamSearch {
     }
     if (tree_.grid().delay) prefer_fast();
     for (const Candidate& best : top_) row.best.push_back({best.score, chosen_index(best)});
+  }
+
+  /// Goes through the experts of the prefixes in `dense_`, the best column first and in it the best prefix first, until
+  /// no further one can be among the best: of a large grid a few columns are looked at, and ranked.
+  template <class Text>
+  void choose_by_column(const Score* scores, Text uid) {
+    const auto columns = static_cast<std::size_t>(tree_.grid().size.back());
+    const auto is_out = [this](Score score) { return top_.size() == query_.beam_size && score < top_.back().score; };
+    std::size_t ranked = 0;
+    for (std::size_t next = 0; next < columns; ++next) {
+      if (next == ranked) {
+        constexpr std::size_t few = 8;
+        ranked = rank(scores, columns, ranked == 0 ? std::min(query_.beam_size + 1, few) : 4 * ranked, std::less<>());
+      }
+      const auto at = static_cast<std::uint32_t>(order_[next].coordinate);
+      if (is_out(dense_.front().score + order_[next].score)) break;
+      for (const Scored& followed : dense_) {
+        const Score score = followed.score + order_[next].score;
+        if (is_out(score)) break;
+        if (at < tree_[followed.item].usable()) keep({score, followed.item, at}, uid);
+      }
+    }
   }
 
   /// Puts a candidate among the best `beam_size`, in order. `text` names it where scores are equal.
@@ -370,7 +387,8 @@ class BeamSearch {
   std::size_t last_level_ = 1;  ///< prefixes that have decided this many dimensions hold the experts themselves
   std::vector<std::size_t> column_;
   std::vector<Row> rows_;
-  std::vector<Coordinate> order_;                               ///< scratch
+  std::vector<Ranked> order_;                                   ///< scratch
+  std::vector<Scored> dense_;                                   ///< scratch
   std::vector<Candidate> top_;                                  ///< scratch
   bool grid_has_examples_ = false;                              ///< dimensions lie between the first and the last
   std::unordered_map<std::string_view, std::uint32_t> by_uid_;  ///< the text belongs to a node's successors
