@@ -298,6 +298,28 @@ Seen run_open(const Service& service, const std::vector<double>& arrivals) {
   return seen;
 }
 
+/// The latencies under a policy that costs nothing, on the core and by the clock that the pool has: `simulate`, but
+/// what else the machine does to who computes is in it as well.
+std::vector<double> act_out(const Policy& policy, const Service& service, const std::vector<double>& arrivals) {
+  std::vector<double> latencies;
+  const auto serve = [&] {
+    const SteadyTime start = Clock::now();
+    Waiting waiting{arrivals, 0, 0, 0};
+    while (waiting.first < arrivals.size()) {
+      const Choice batch = policy.choose(waiting, service);
+      while (microseconds_since(start) < batch.start) {
+      }
+      waiting.previous = microseconds_since(start);
+      Busy{service}(Batch(batch.count));
+      waiting.free = microseconds_since(start);
+      for (std::size_t i = 0; i < batch.count; ++i) latencies.push_back(waiting.free - arrivals[waiting.first + i]);
+      waiting.first += batch.count;
+    }
+  };
+  on_other_core([&] { return std::make_unique<std::thread>(serve); })->join();
+  return latencies;
+}
+
 void measure_latency(Table& table, bool quick) {
   const Service service{.fixed = 1000, .each = 10, .most = 64};
   const double duration = quick ? 5e5 : 2e6;
@@ -309,30 +331,30 @@ void measure_latency(Table& table, bool quick) {
                                      closed_ahead("Hivemind's")};
 
   std::vector<double> added, p99, best, ratio, ideal;
-  std::string best_name;
+  const Policy* best_policy = nullptr;
   for (int round = 0; round < rounds; ++round) {
     const auto seed = static_cast<unsigned>(round);
     added.push_back(quantile(run_open(service, poisson(0.6 * service.capacity(), duration, seed)).overhead, 0.99));
     const auto arrivals = poisson(0.9 * service.capacity(), duration, seed + 100);
     p99.push_back(quantile(run_open(service, arrivals).latency, 0.99));
-    ideal.push_back(quantile(simulate(wait_for_full("at once", 0), service, arrivals), 0.99));
     double least = 0;
     for (const Policy& policy : policies) {
       const double its = quantile(simulate(policy, service, arrivals), 0.99);
       if (least == 0 || its < least) {
         least = its;
-        best_name = policy.name;
+        best_policy = &policy;
       }
     }
-    best.push_back(least);
-    ratio.push_back(p99.back() / least);
+    ideal.push_back(least);
+    best.push_back(quantile(act_out(*best_policy, service, arrivals), 0.99));
+    ratio.push_back(p99.back() / best.back());
   }
   table.print({.name = "pool added p99, 60 % load",
                .skep = time_text(median(added)),
                .limit = time_text(60),
                .ratio = median(added) / 60,
                .goal = 1});
-  table.print({.name = "pool p99, 90 % load, / " + best_name,
+  table.print({.name = "pool p99, 90 % load, / " + best_policy->name,
                .skep = time_text(median(p99)),
                .peer = time_text(median(best)),
                .limit = time_text(median(ideal)),

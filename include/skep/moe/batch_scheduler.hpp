@@ -64,7 +64,8 @@ class BatchScheduler {
       pool->submitted_ = true;
       called_.store(true, std::memory_order_relaxed);
     }
-    if (!decides || !std::exchange(asleep_, false)) return false;
+    if (!decides || !asleep_) return false;  // the usual case writes nothing
+    asleep_ = false;
     ++wakeups_;
     return true;
   }
@@ -192,9 +193,12 @@ class BatchScheduler {
   std::size_t wakeups_ = 0;
   bool asleep_ = false;
   bool stopping_ = false;
-  std::atomic<bool> called_ = false;  // written under the mutex: there is something in the inbox, or it is to stop
 
-  std::mutex mutex_;
+  // written under the mutex: there is something in the inbox, or it is to stop; the thread looks at it again and again,
+  // which must not take from callers what they write
+  alignas(64) std::atomic<bool> called_ = false;
+
+  alignas(64) std::mutex mutex_;
   std::vector<std::shared_ptr<ScheduledPool>> waiting_;  // pools with tasks
   FairOrder order_;
   std::vector<ScheduledPool*> ready_;  // kept for their memory

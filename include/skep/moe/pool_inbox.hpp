@@ -139,8 +139,8 @@ class PoolInbox {
   PoolStatistics statistics_;  // of submitting and waiting
   bool closed_ = false;
 
-  mutable std::mutex done_mutex_;  // of its own, so that callers do not wait for what the other side counts
-  PoolStatistics done_;            // of computing
+  alignas(64) mutable std::mutex done_mutex_;  // of its own, so that callers do not wait for what the other side counts
+  PoolStatistics done_;                        // of computing
   BatchCost cost_;
   SteadyTime last_end_;  // of a batch
 };

@@ -33,28 +33,34 @@ struct PoolTask {
         size(BatchTraits<Batch>::size(batch)),
         options(task->options),
         submitted(task->submitted),
-        whole(std::move(task)),
-        index(i) {}
+        chunk(std::make_unique<const Chunk>(std::move(task), i)) {}
+
+  /// What a chunk is a chunk of.
+  struct Chunk {
+    Ptr whole;
+    std::size_t index;
+  };
+  /// The results of the chunks, until the last is there.
+  struct Pieces {
+    std::vector<std::optional<Result>> results;
+    std::size_t missing;
+  };
 
   const Executor executor;  // where the caller waits
   Batch batch;
   const std::size_t size;
   const TaskOptions options;
   const SteadyTime submitted = std::chrono::steady_clock::now();
-  std::atomic<bool> abandoned = false;  // the caller has gone, or has its result
   WaitList* done = nullptr;             // in the caller's frame; null when that is gone; touched on its executor only
-
-  std::atomic<bool> over = false;  // whoever sets it writes the outcome: the computing thread, or who closes the pool
+  std::atomic<bool> abandoned = false;  // the caller has gone, or has its result
+  std::atomic<bool> over = false;       // whoever sets it writes the outcome: who computes, or who closes the pool
   Outcome<Result> outcome;
-  // of a task in chunks
-  std::vector<std::optional<Result>> pieces;
-  std::size_t missing = 0;
-  // of a chunk
-  const Ptr whole;
-  const std::size_t index = 0;
+  // what few tasks have is elsewhere: all else goes from core to core and back with every task
+  std::unique_ptr<Pieces> pieces;
+  const std::unique_ptr<const Chunk> chunk;
 
   /// The task of which this is a chunk, or itself.
-  [[nodiscard]] PoolTask& root() noexcept { return whole ? *whole : *this; }
+  [[nodiscard]] PoolTask& root() noexcept { return chunk ? *chunk->whole : *this; }
   [[nodiscard]] bool is_dropped() noexcept { return root().over || root().abandoned.load(std::memory_order_relaxed); }
 
   /// Cuts a task into chunks of `most` samples; the last may have fewer.
@@ -65,18 +71,17 @@ struct PoolTask {
     for (auto& part : BatchTraits<Batch>::split(std::move(task->batch), sizes)) {
       chunks.push_back(std::make_shared<PoolTask>(task, std::move(part), chunks.size()));
     }
-    task->pieces.resize(chunks.size());
-    task->missing = chunks.size();
+    task->pieces = std::make_unique<Pieces>(std::vector<std::optional<Result>>(chunks.size()), chunks.size());
     return chunks;
   }
 
   /// Notes the outcome of a task or a chunk. @return the task that has its outcome by that, or null.
   [[nodiscard]] static Ptr succeed(Ptr task, Result result) noexcept {
-    const bool is_chunk = task->whole != nullptr;
-    Ptr all = is_chunk ? task->whole : std::move(task);
+    const bool is_chunk = task->chunk != nullptr;
+    Ptr all = is_chunk ? task->chunk->whole : std::move(task);
     if (is_chunk) {
-      all->pieces[task->index] = std::move(result);
-      if (--all->missing > 0) return nullptr;
+      all->pieces->results[task->chunk->index] = std::move(result);
+      if (--all->pieces->missing > 0) return nullptr;
     }
     if (all->over.exchange(true)) return nullptr;
     try {
@@ -87,7 +92,7 @@ struct PoolTask {
     return all;
   }
   [[nodiscard]] static Ptr fail(const Ptr& task, std::exception_ptr error) noexcept {
-    const Ptr& all = task->whole ? task->whole : task;
+    const Ptr& all = task->chunk ? task->chunk->whole : task;
     if (all->over.exchange(true)) return nullptr;
     all->outcome.set_error(std::move(error));
     return all;
@@ -96,7 +101,7 @@ struct PoolTask {
  private:
   [[nodiscard]] Result join_pieces() {
     std::vector<Result> parts;
-    for (auto& piece : pieces) parts.push_back(*std::move(piece));
+    for (auto& piece : pieces->results) parts.push_back(*std::move(piece));
     return BatchTraits<Result>::join(parts);
   }
 };
