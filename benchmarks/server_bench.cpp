@@ -1,5 +1,6 @@
 // Suite server: what a server in another process gives beside what copying, the cipher, a bare RPC and the bare module
 // allow in the same run.
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <chrono>
@@ -267,7 +268,10 @@ int main(int argc, char** argv) {
   const std::vector<std::string_view> arguments(argv + 1, argv + argc);
   try {
     if (!arguments.empty() && arguments[0] == "--serve") return serve();
-    const bool quick = !arguments.empty() && arguments[0] == "--quick";
+    const bool quick = std::ranges::count(arguments, "--quick") > 0;
+    const auto wanted = [&](std::string_view part) {  // all parts, or those that are named
+      return arguments.size() == (quick ? 1U : 0U) || std::ranges::count(arguments, part) > 0;
+    };
     moe::set_compute_threads(1);
     const PeerProcess server({"--serve"});
     std::istringstream said(server.line());
@@ -288,9 +292,9 @@ int main(int argc, char** argv) {
                  .goal = 1.3});
     Clients four(4, address);
     Clients sixteen(16, address);
-    measure_bulk(table, four, quick);
-    measure_small(table, sixteen, quick);
-    measure_ffn(table, four, quick);
+    if (wanted("bulk")) measure_bulk(table, four, quick);
+    if (wanted("small")) measure_small(table, sixteen, quick);
+    if (wanted("ffn")) measure_ffn(table, four, quick);
     return 0;
   } catch (const std::exception& failure) {
     std::fprintf(stderr, "server_bench: %s\n", failure.what());
