@@ -1,7 +1,6 @@
 // MixtureCall: the remote part of a mixture as a node of the autograd graph.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -43,23 +42,16 @@ class MixtureCall : public torch::autograd::Function<MixtureCall> {
     const auto shared = kept_in_graph<Shared>(context->saved_data["shared"]);
     const MixturePass& pass = shared->pass;
     const at::Device device = gradients.front().device();
-    const auto batch = static_cast<std::int64_t>(pass.choice.rows());
     torch::autograd::variable_list found;
     {
       const at::NoGradGuard no_grad;
       std::vector<Tensor> sent = to_send(gradients);
       if (shared->client->options().detect_anomalies) require_finite(sent, "gradients");
       auto [answers, answered] = shared->client->backward(pass, sent);
-      const Tensor factors = shared->weights.defined() ? missing_factors(pass, answered, shared->weights) : Tensor();
-      for (Tensor& places : answers) {
-        if (!places.is_floating_point()) {
-          found.emplace_back();
-          continue;
-        }
-        if (factors.defined()) places = scale_places(places, factors);
-        std::vector<std::int64_t> shape = places.sizes().vec();
-        shape[0] = batch;
-        found.push_back(at::zeros(shape, places.options()).index_add_(0, pass.rows, places).to(device));
+      Tensor factors = shared->weights.defined() ? missing_factors(pass, answered, shared->weights) : Tensor();
+      if (!factors.defined()) factors = at::ones(pass.rows.sizes(), at::kFloat);
+      for (const Tensor& places : answers) {
+        found.push_back(places.is_floating_point() ? add_up(places, factors, pass).to(device) : Tensor());
       }
     }
     found = refuse_second_derivative("the mixture under \"" + shared->client->uid_prefix() + "\"",

@@ -42,10 +42,11 @@ struct GridPlaces {
     places.index.push_back(at::zeros(shape, at::kLong));
     at.push_back(places.index.back().data_ptr<std::int64_t>());
   }
+  bool* const padding = places.padding.data_ptr<bool>();
   for (std::size_t row = 0; row < rows; ++row) {
     const auto experts = choice.row(row);
     for (std::size_t k = 0; k < experts.size(); ++k) {
-      places.padding.data_ptr<bool>()[row * width + k] = false;
+      padding[row * width + k] = false;
       for (std::size_t d = 0; d < dimensions; ++d) at[d][row * width + k] = coordinates[experts[k]][d];
     }
   }
@@ -79,16 +80,18 @@ struct AnswerMask {
                   at::empty(pass.rows.sizes(), at::kLong)};
   std::vector<bool> alive(pass.choice.experts.size());
   for (std::size_t i = 0; i < pass.plan.calls(); ++i) alive[pass.plan.experts[i]] = pass.alive[i];
+  bool* const dead = mask.dead.data_ptr<bool>();
+  bool* const all_poor = mask.poor.data_ptr<bool>();
+  auto* const entry = mask.entry.data_ptr<std::int64_t>();
   for (std::size_t row = 0; row < pass.choice.rows(); ++row) {
     const bool poor = pass.answers[row] < std::max<std::size_t>(needed, 1);
-    mask.poor.data_ptr<bool>()[row] = poor;
+    all_poor[row] = poor;
     mask.any_poor = mask.any_poor || poor;
     const auto experts = pass.choice.row(row);
     for (std::size_t k = 0; k < experts.size(); ++k) {
       const std::size_t at = row * static_cast<std::size_t>(width) + k;
-      mask.dead.data_ptr<bool>()[at] = !alive[experts[k]];
-      mask.entry.data_ptr<std::int64_t>()[pass.plan.places[pass.choice.offsets[row] + k]] =
-          static_cast<std::int64_t>(at);
+      dead[at] = !alive[experts[k]];
+      entry[pass.plan.places[pass.choice.offsets[row] + k]] = static_cast<std::int64_t>(at);
     }
   }
   return mask;
@@ -202,12 +205,14 @@ class WeightedSum : public torch::autograd::Function<WeightedSum> {
     Tensor of_outputs = at::empty_like(places.outputs);
     Tensor of_weights = at::empty_like(places.weights);
     const float* from = places.outputs.data_ptr<float>();
+    const float* const of_sum = gradient.data_ptr<float>();
     float* to = of_outputs.data_ptr<float>();
+    float* const products = of_weights.data_ptr<float>();
     for (std::int64_t place = 0; place < places.count; ++place, from += places.width, to += places.width) {
       const float weight = places.weight[place];
-      const float* const row = gradient.data_ptr<float>() + places.row[place] * places.width;
+      const float* const row = of_sum + places.row[place] * places.width;
       for (std::int64_t i = 0; i < places.width; ++i) to[i] = weight * row[i];
-      of_weights.data_ptr<float>()[place] = dot(row, from, places.width);
+      products[place] = dot(row, from, places.width);
     }
     return {of_outputs, of_weights, Tensor(), Tensor()};
   }
