@@ -311,21 +311,25 @@ TEST_CASE("the likely prefixes are the next-best of every row, those that are kn
   CHECK(beam.likely(9) == Uids{"e.1.", "e.2."});
 }
 
-TEST_CASE("property: on a full grid of two dimensions any beam finds the best") {
+TEST_CASE("property: on a full grid of two dimensions any beam finds the best, where scores are equal, too") {
   Random random(2);
-  Table table;
-  for (int i = 0; i < 12; ++i) {
-    for (int j = 0; j < 9; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
-  }
-  for (std::size_t k = 1; k < 20; ++k) {
-    BeamQuery query{.grid = {"ffn.", {12, 9}}, .beam_size = k};
-    for (int i = 0; i < 21; ++i) query.scores.push_back(static_cast<float>(random.unit()));
-    std::vector<float> all;
-    for (std::size_t i = 0; i < 12; ++i) {
-      for (std::size_t j = 0; j < 9; ++j) all.push_back(query.scores[i] + query.scores[12 + j]);
+  for (const auto& [rows, columns] : {std::pair(12, 9), std::pair(40, 70)}) {
+    Table table;
+    for (int i = 0; i < rows; ++i) {
+      for (int j = 0; j < columns; ++j) table.declare("ffn." + std::to_string(i) + "." + std::to_string(j));
     }
-    std::sort(all.rbegin(), all.rend());
-    all.resize(k);
-    CHECK(search(table, query).scores == all);
+    for (std::size_t k = 1; k < 20; ++k) {
+      BeamQuery query{.grid = {"ffn.", {rows, columns}}, .beam_size = k};
+      for (int i = 0; i < rows + columns; ++i) query.scores.push_back(static_cast<float>(random.below(8 * k)));
+      std::vector<float> all;
+      for (int i = 0; i < rows; ++i) {
+        for (int j = 0; j < columns; ++j) {
+          all.push_back(query.scores[static_cast<std::size_t>(i)] + query.scores[static_cast<std::size_t>(rows + j)]);
+        }
+      }
+      std::sort(all.rbegin(), all.rend());
+      all.resize(k);
+      CHECK(search(table, query).scores == all);
+    }
   }
 }
