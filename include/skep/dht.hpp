@@ -1,19 +1,10 @@
-// The DHT without experts: everything that skep offers below moe/ for finding and keeping small records in a swarm.
+// The DHT without experts: finding and keeping small records in a swarm. Who may write them: skep/moderation.hpp.
 #pragma once
 
-#include "skep/dht/access_token.hpp"
-#include "skep/dht/call_guard.hpp"
-#include "skep/dht/composite_validator.hpp"
 #include "skep/dht/dht.hpp"
-#include "skep/dht/ed25519_validator.hpp"
-#include "skep/dht/endorsement.hpp"
 #include "skep/dht/json.hpp"
 #include "skep/dht/node.hpp"
 #include "skep/dht/options.hpp"
-#include "skep/dht/predicate_validator.hpp"
-#include "skep/dht/rsa_validator.hpp"
-#include "skep/dht/schema_validator.hpp"
-#include "skep/dht/token_authorizer.hpp"
 #include "skep/dht/validator.hpp"
 #include "skep/p2p/host.hpp"
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "skep/dht.hpp"
+#include "skep/moderation.hpp"
 #include "skep/moe/beam_search.hpp"
 #include "skep/moe/blocking_beam_search.hpp"
 #include "skep/moe/client/mixture.hpp"

@@ -2,5 +2,6 @@
 #pragma once
 
 #include "skep/dht.hpp"
+#include "skep/moderation.hpp"
 #include "skep/sim/network.hpp"
 #include "skep/sim/swarm.hpp"

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/async/outcome.hpp"
 #include "skep/async/scope.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
@@ -51,6 +52,8 @@ inline void require_may_block(const char* call) {
 
 namespace detail {
 
+[[nodiscard]] inline Error stopped() { return {errc::closed, "the runner was stopped before the coroutine ended"}; }
+
 /// Keeps its promise in any case: when it is destroyed unfulfilled, the future throws errc::closed.
 template <class T>
 class KeptPromise {
@@ -73,9 +76,7 @@ class KeptPromise {
     open_ = false;
     promise_.set_exception(std::move(thrown));
   }
-  void close() {
-    set_exception(std::make_exception_ptr(Error(errc::closed, "the runner was stopped before the coroutine ended")));
-  }
+  void close() { set_exception(std::make_exception_ptr(stopped())); }
 
  private:
   std::promise<T> promise_;
@@ -127,7 +128,10 @@ class Runner {
   template <class T>
   T block_on(awaitable<T> coroutine) {
     require_may_block("block_on");
-    return spawn_future(std::move(coroutine)).get();
+    Outcome<T> outcome;
+    spawn_future(detail::run_into(std::move(coroutine), outcome)).get();
+    if (is_cancellation(outcome.error())) throw detail::stopped();
+    return std::move(outcome).get();
   }
   /// The same for a lambda that makes the coroutine; its captures live as long as that. Pass it, do not call it.
   template <std::invocable F>

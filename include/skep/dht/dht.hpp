@@ -129,7 +129,7 @@ class BasicDHT {
   template <NodeFunction<V> F>
   auto run_coroutine(F function) {
     require_may_block("DHT::run_coroutine");
-    return state_->runner.spawn_future(bind(std::move(function))).get();
+    return state_->runner.block_on(bind(std::move(function)));
   }
   /// The same without waiting; cancelling the future ends the coroutine.
   template <NodeFunction<V> F>

@@ -29,20 +29,22 @@ using nlohmann::json;
                 "a value for the DHT is nested deeper than " + std::to_string(msgpack::max_depth) + " levels");
   }
   switch (from.type()) {
-    case json::value_t::boolean: return from.get<bool>();
-    case json::value_t::number_integer: return from.get<std::int64_t>();
-    case json::value_t::number_unsigned: return from.get<std::uint64_t>();
-    case json::value_t::number_float: return from.get<double>();
-    case json::value_t::string: return from.get_ref<const std::string&>();
+    case json::value_t::boolean: return from.get_ref<const json::boolean_t&>();
+    case json::value_t::number_integer: return from.get_ref<const json::number_integer_t&>();
+    case json::value_t::number_unsigned: return from.get_ref<const json::number_unsigned_t&>();
+    case json::value_t::number_float: return from.get_ref<const json::number_float_t&>();
+    case json::value_t::string: return from.get_ref<const json::string_t&>();
     case json::value_t::binary: return Bytes(from.get_binary());
     case json::value_t::array: {
       msgpack::Array out;
-      for (const auto& item : from) out.push_back(to_value(item, depth - 1));
+      for (const auto& item : from.get_ref<const json::array_t&>()) out.push_back(to_value(item, depth - 1));
       return out;
     }
     case json::value_t::object: {
       msgpack::Map out;
-      for (const auto& [key, item] : from.items()) out.emplace_back(key, to_value(item, depth - 1));
+      for (const auto& [key, item] : from.get_ref<const json::object_t&>()) {
+        out.emplace_back(key, to_value(item, depth - 1));
+      }
       return out;
     }
     case json::value_t::null:
@@ -71,12 +73,12 @@ using nlohmann::json;
     json operator()(const std::string& value) const { return value; }
     json operator()(const Bytes& value) const { return json::binary(value); }
     json operator()(const msgpack::Array& value) const {
-      json out = json::array();
+      json out(json::value_t::array);
       for (const auto& item : value) out.push_back(to_json(item));
       return out;
     }
     json operator()(const msgpack::Map& value) const {
-      json out = json::object();
+      json out(json::value_t::object);
       for (const auto& [key, item] : value) out[json_key(key)] = to_json(item);
       return out;
     }
@@ -118,7 +120,8 @@ struct JsonFound {
 }
 
 [[nodiscard]] inline JsonFound to_json(const Found& found) {
-  JsonFound out{found.is_dictionary ? json::object() : to_json(found.value), found.expiration, found.is_dictionary};
+  JsonFound out{found.is_dictionary ? json(json::value_t::object) : to_json(found.value), found.expiration,
+                found.is_dictionary};
   for (const auto& item : found.items) {
     out.items.push_back({to_json(item.subkey), to_json(item.value), item.expiration});
     out.value[json_key(item.subkey)] = out.items.back().value;
