@@ -83,14 +83,21 @@ class Value {
   /// The value under a text key of a map; null for another kind of value or when there is none.
   [[nodiscard]] const Value* find(std::string_view key) const noexcept;
 
-  friend bool operator==(const Value&, const Value&);
+  /// Of one type and equal in it: 1 and 1.0 are not. A template, so that only who compares compiles it.
+  template <std::convertible_to<Value> T>
+  friend bool operator==(const Value& a, const T& b) {
+    if constexpr (std::same_as<T, Value>) {
+      return a.storage_ == b.storage_;
+    } else {
+      return a == Value(b);
+    }
+  }
 
  private:
   Storage storage_;
 };
 
 inline bool operator==(const Tuple& a, const Tuple& b) { return a.items == b.items; }
-inline bool operator==(const Value& a, const Value& b) { return a.storage_ == b.storage_; }
 
 inline const Value* Value::find(std::string_view key) const noexcept {
   if (const auto* map = get_if<Map>()) {

@@ -29,7 +29,9 @@ class Secret {
   static constexpr std::size_t size = N;
 
   Secret() noexcept = default;
-  explicit Secret(std::span<const std::uint8_t, N> bytes) noexcept { std::ranges::copy(bytes, bytes_.begin()); }
+  explicit Secret(std::span<const std::uint8_t, N> bytes) noexcept {
+    std::copy(bytes.begin(), bytes.end(), bytes_.begin());
+  }
   Secret(const Secret&) noexcept = default;
   Secret& operator=(const Secret&) noexcept = default;
   ~Secret() { wipe(bytes_); }

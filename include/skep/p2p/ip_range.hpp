@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iterator>
 
 #include "skep/core/bytes.hpp"
 
@@ -15,7 +16,7 @@ namespace skep::inline v0::p2p::detail {
 /// IPv4 written as IPv6 (::ffff:a.b.c.d) counts as IPv4.
 [[nodiscard]] inline BytesView unmapped(BytesView ip) noexcept {
   constexpr std::array<std::uint8_t, 12> mapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  return ip.size() == 16 && std::ranges::equal(ip.first(12), mapped) ? ip.subspan(12) : ip;
+  return ip.size() == 16 && std::equal(mapped.begin(), mapped.end(), ip.begin()) ? ip.subspan(12) : ip;
 }
 
 /// Whether an address of `size` bytes begins with `bits` bits of `prefix`.
@@ -33,11 +34,11 @@ namespace skep::inline v0::p2p::detail {
 }
 
 [[nodiscard]] inline bool is_unspecified_ip(BytesView ip) noexcept {
-  return (ip.size() == 4 || ip.size() == 16) && std::ranges::count(ip, 0) == static_cast<std::ptrdiff_t>(ip.size());
+  return (ip.size() == 4 || ip.size() == 16) && std::count(ip.begin(), ip.end(), 0) == std::ssize(ip);
 }
 
 [[nodiscard]] inline bool is_loopback_ip(BytesView ip) noexcept {
-  if (ip.size() == 16 && ip.back() == 1 && std::ranges::count(ip, 0) == 15) return true;
+  if (ip.size() == 16 && ip.back() == 1 && std::count(ip.begin(), ip.end(), 0) == 15) return true;
   return is_within(ip, 4, {127}, 8);
 }
 

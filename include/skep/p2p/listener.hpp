@@ -57,7 +57,10 @@ inline void append_reachable(std::vector<Multiaddr>& to, const asio::ip::tcp::en
   if (!local.address().is_unspecified()) return add(local.address().to_string());
   ifaddrs* first = nullptr;
   if (getifaddrs(&first) != 0) return;
-  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> list(first, &freeifaddrs);
+  struct Free {
+    void operator()(ifaddrs* list) const noexcept { freeifaddrs(list); }
+  };
+  const std::unique_ptr<ifaddrs, Free> list(first);
   for (const ifaddrs* one = first; one != nullptr; one = one->ifa_next) {
     if (one->ifa_addr == nullptr || (one->ifa_flags & IFF_UP) == 0) continue;
     std::array<char, INET6_ADDRSTRLEN> text{};

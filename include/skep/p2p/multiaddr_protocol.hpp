@@ -82,14 +82,17 @@ inline constexpr std::array<MultiaddrProtocol, 20> multiaddr_protocols{{
 }};
 
 [[nodiscard]] inline const MultiaddrProtocol* find_protocol(std::uint64_t code) noexcept {
-  const auto found = std::ranges::find(multiaddr_protocols, code,
-                                       [](const auto& protocol) { return static_cast<std::uint64_t>(protocol.code); });
-  return found == multiaddr_protocols.end() ? nullptr : &*found;
+  for (const auto& protocol : multiaddr_protocols) {
+    if (static_cast<std::uint64_t>(protocol.code) == code) return &protocol;
+  }
+  return nullptr;
 }
 [[nodiscard]] inline const MultiaddrProtocol* find_protocol(std::string_view name) noexcept {
   if (name == "ipfs") name = "p2p";
-  const auto found = std::ranges::find(multiaddr_protocols, name, &MultiaddrProtocol::name);
-  return found == multiaddr_protocols.end() ? nullptr : &*found;
+  for (const auto& protocol : multiaddr_protocols) {
+    if (protocol.name == name) return &protocol;
+  }
+  return nullptr;
 }
 
 /// The size of a value that needs no length before it.
@@ -105,7 +108,7 @@ inline constexpr std::array<MultiaddrProtocol, 20> multiaddr_protocols{{
 
 /// Names stand between slashes in the text, paths at its end: neither may break it, or a terminal.
 [[nodiscard]] inline bool is_plain(std::string_view text, bool with_slashes) noexcept {
-  return !text.empty() && std::ranges::all_of(text, [with_slashes](char c) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [with_slashes](char c) {
     return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && (with_slashes || c != '/');
   });
 }

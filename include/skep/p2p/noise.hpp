@@ -178,13 +178,13 @@ class NoiseHandshake {
     state_.mix_hash(ephemeral_.public_key());
   }
   void read_ephemeral(std::span<const std::uint8_t, key_size> key) {
-    std::ranges::copy(key, peer_ephemeral_.emplace().begin());
+    std::copy(key.begin(), key.end(), peer_ephemeral_.emplace().begin());
     state_.mix_hash(key);
   }
   [[nodiscard]] Result<void> read_static(BytesView sealed) {
     const auto key = state_.decrypt_and_hash(sealed);
     if (!key) return key.error();
-    std::ranges::copy(*key, peer_static_.begin());
+    std::copy(key->begin(), key->end(), peer_static_.begin());
     return {};
   }
   [[nodiscard]] Result<void> mix_agreement(const crypto::X25519KeyPair& ours, const crypto::X25519PublicKey& theirs) {
@@ -212,8 +212,7 @@ class NoiseHandshake {
     const auto& theirs = payload->stream_muxers;
     const auto& first = role_ == Role::initiator ? ours : theirs;
     const auto& second = role_ == Role::initiator ? theirs : ours;
-    const auto common = std::ranges::find_if(
-        first, [&second](const std::string& muxer) { return std::ranges::find(second, muxer) != second.end(); });
+    const auto common = std::find_first_of(first.begin(), first.end(), second.begin(), second.end());
     if (common != first.end()) muxer_ = *common;
     return {};
   }

@@ -24,7 +24,7 @@ class NoiseSymmetricState {
  public:
   NoiseSymmetricState() noexcept {
     constexpr std::string_view name = "Noise_XX_25519_ChaChaPoly_SHA256";  // as long as a hash, so it is taken as one
-    std::ranges::copy(as_bytes(name), hash_.begin());
+    std::copy(name.begin(), name.end(), hash_.begin());
     chaining_key_ = crypto::Secret<32>(hash_);
     mix_hash({});  // an empty prologue
   }

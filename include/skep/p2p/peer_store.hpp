@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -213,7 +212,7 @@ class PeerStore {
     std::erase_if(peer.addresses, [&](const Address& known) { return !remembered(peer, known, now); });
     if (peer.addresses.size() >= limits_.addresses) {  // what is forgotten first gives way, if it is no longer-lived
       const auto soonest = std::min_element(peer.addresses.begin(), peer.addresses.end(), [](auto& a, auto& b) {
-        return std::tie(a.told_by_itself, a.expires) < std::tie(b.told_by_itself, b.expires);
+        return a.told_by_itself != b.told_by_itself ? b.told_by_itself : a.expires < b.expires;
       });
       if (soonest->told_by_itself || soonest->expires > expires) return nullptr;
       peer.addresses.erase(soonest);
