@@ -78,6 +78,23 @@ TEST_CASE("NONE sends the tensor's own storage") {
   CHECK((*encode(tensor.t(), Compression::none)).data_ptr() != tensor.data_ptr());
 }
 
+TEST_CASE("NONE is read where the bytes lie, a tensor of its own that is no view, wherever they begin") {
+  const Tensor sent = torch::tensor({1.F, -2.F, 3.F});
+  const Tensor all = at::cat({raw(torch::tensor({9.F})), raw(sent), raw(torch::tensor({9.F}))});
+  for (const std::int64_t begin : {4, 3}) {
+    CAPTURE(begin);
+    const Tensor buffer =
+        begin == 4 ? all.narrow(0, 4, 12) : at::cat({all.narrow(0, 0, 3), raw(sent)}).narrow(0, 3, 12);
+    auto back = decode({{3, 1}, at::kFloat, Compression::none, true, 0}, buffer);
+    REQUIRE(back);
+    CHECK(at::equal(back->detach().squeeze(1), sent));
+    CHECK(back->is_contiguous());
+    CHECK(back->requires_grad());
+    CHECK_FALSE(back->is_view());
+    CHECK((back->data_ptr() == buffer.data_ptr()) == (begin == 4));  // unaligned ones are moved
+  }
+}
+
 TEST_CASE("E FLOAT16 halves the bytes within the bound of Hivemind's test") {
   const auto tensor = torch::randn({1000, 10});
   CHECK((*encode(tensor, Compression::float16)).nbytes() * 2 == tensor.nbytes());

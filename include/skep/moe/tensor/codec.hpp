@@ -147,14 +147,26 @@ void look_up_in(const Tensor& table, std::span<const std::uint8_t> codes, const 
   }
   return tensor;
 }
+/// A tensor of another type and shape on the storage of a buffer of bytes, itself no view of it: two views of two kinds
+/// would take 2 us, and what remembers them goes along with the tensor.
+[[nodiscard]] inline Tensor on_storage_of(const Tensor& buffer, at::ScalarType dtype, at::IntArrayRef size) {
+  const auto width = static_cast<std::int64_t>(at::elementSize(dtype));
+  const bool is_aligned = buffer.storage_offset() % width == 0;
+  const Tensor& bytes = is_aligned ? buffer : buffer.clone();
+  Tensor tensor = at::detail::make_tensor<at::TensorImpl>(
+      at::Storage(bytes.storage()), at::DispatchKeySet(at::DispatchKey::CPU), at::scalarTypeToTypeMeta(dtype));
+  tensor.unsafeGetTensorImpl()->set_storage_offset(bytes.storage_offset() / width);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(size);
+  return tensor;
+}
 [[nodiscard]] inline Tensor decode_raw(const TensorHeader& header, const Tensor& buffer) {
   const auto bytes = static_cast<std::size_t>(buffer.numel());
   const auto elements = static_cast<std::size_t>(*header.numel());
   const bool is_long_bfloat16 = header.dtype == at::kBFloat16 && bytes == elements * 4;
   if (bytes == 0) return at::empty(header.size, header.dtype);
   if (header.dtype == at::kBool) return buffer.ne(0).view(header.size);  // a byte above 1 is no bool
-  const Tensor tensor = buffer.view(is_long_bfloat16 ? at::kFloat : header.dtype).view(header.size);
-  return tensor.to(header.dtype);  // which shares the storage where it can
+  if (is_long_bfloat16) return on_storage_of(buffer, at::kFloat, header.size).to(header.dtype);
+  return on_storage_of(buffer, header.dtype, header.size);
 }
 }  // namespace detail
 
