@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "skep/core/random.hpp"
 #include "support/experts.hpp"

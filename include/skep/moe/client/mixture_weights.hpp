@@ -2,11 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "skep/moe/client/mixture_pass.hpp"
@@ -174,8 +172,8 @@ struct AnswerMask {
 
 namespace detail {
 
-/// `add_up` for float32 on the CPU as one node of the graph: no product of outputs and weights is ever stored, which
-/// would be larger than the outputs themselves are, once forward and twice backward.
+/// `add_up` for float32 on the CPU as one node of the graph: no product of outputs and weights has storage of its own,
+/// which would be as large as the outputs, once forward and twice backward.
 class WeightedSum : public torch::autograd::Function<WeightedSum> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& outputs, const Tensor& weights,
@@ -203,17 +201,24 @@ class WeightedSum : public torch::autograd::Function<WeightedSum> {
     const Places places(saved[0], saved[1], saved[2]);
     const Tensor gradient = gradients[0].contiguous();
     Tensor of_outputs = at::empty_like(places.outputs);
-    Tensor of_weights = at::empty_like(places.weights);
-    const float* from = places.outputs.data_ptr<float>();
     const float* const of_sum = gradient.data_ptr<float>();
-    float* to = of_outputs.data_ptr<float>();
-    float* const products = of_weights.data_ptr<float>();
-    for (std::int64_t place = 0; place < places.count; ++place, from += places.width, to += places.width) {
+    const auto for_each = [&](auto&& with) {  // with(place, its row's gradient, where that of its output goes)
+      float* to = of_outputs.data_ptr<float>();
+      for (std::int64_t place = 0; place < places.count; ++place, to += places.width) {
+        with(place, of_sum + places.row[place] * places.width, to);
+      }
+    };
+    const float* const outputs = places.outputs.data_ptr<float>();
+    for_each([&](std::int64_t place, const float* row, float* to) {
+      const float* const output = outputs + place * places.width;
+      for (std::int64_t i = 0; i < places.width; ++i) to[i] = row[i] * output[i];
+    });
+    // rounds as local autograd does
+    const Tensor of_weights = of_outputs.view({places.count, places.width}).sum(1);
+    for_each([&](std::int64_t place, const float* row, float* to) {
       const float weight = places.weight[place];
-      const float* const row = of_sum + places.row[place] * places.width;
       for (std::int64_t i = 0; i < places.width; ++i) to[i] = weight * row[i];
-      products[place] = dot(row, from, places.width);
-    }
+    });
     return {of_outputs, of_weights, Tensor(), Tensor()};
   }
 
@@ -227,18 +232,6 @@ class WeightedSum : public torch::autograd::Function<WeightedSum> {
     const float* weight = weights.data_ptr<float>();
     const std::int64_t* row = rows.data_ptr<std::int64_t>();
   };
-
-  /// In lanes, which a compiler may not make of one sum.
-  static float dot(const float* a, const float* b, std::int64_t size) {
-    std::array<float, 16> lanes{};
-    std::int64_t i = 0;
-    for (; i + 16 <= size; i += 16) {
-      for (std::int64_t lane = 0; lane < 16; ++lane) lanes[static_cast<std::size_t>(lane)] += a[i + lane] * b[i + lane];
-    }
-    float sum = std::accumulate(lanes.begin(), lanes.end(), 0.F);
-    for (; i < size; ++i) sum += a[i] * b[i];
-    return sum;
-  }
 };
 
 }  // namespace detail
