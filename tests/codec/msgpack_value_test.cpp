@@ -42,3 +42,26 @@ TEST_CASE("values are copied and moved whole, deep ones too") {
   changed.get_if<Array>()->pop_back();
   CHECK(changed != deep);
 }
+
+TEST_CASE("a value may take the place of what it is a part of, and is nil once it was moved from") {
+  Value nested(Array{Map{{"k", Tuple{{"long enough to be on the heap", 2}}}}});
+  nested = std::move(nested.get_if<Array>()->front());
+  REQUIRE(nested.find("k") != nullptr);
+  nested = *nested.find("k");
+  CHECK(nested == Value(Tuple{{"long enough to be on the heap", 2}}));
+  const auto& same = nested;
+  nested = same;
+  const Value taken = std::move(nested);
+  CHECK(nested.is_nil());
+  CHECK(taken.get_if<Tuple>()->items.size() == 2);
+  for (const Value& each :
+       {Value(), Value(false), Value(-1), Value(~std::uint64_t{0}), Value(0.5), Value("t"), Value(Bytes{1}),
+        Value(Array{1}), Value(Map{{1, 2}}), Value(Tuple{{1}}), Value(Extension{})}) {
+    Value copy(7);
+    copy = each;
+    CHECK(copy == each);
+    copy = Value(std::move(copy));
+    CHECK(copy == each);
+    CHECK(copy != taken);
+  }
+}

@@ -50,7 +50,7 @@ inline void append_value(Bytes& to, const Value& value) {
     }
     void operator()(const Extension& extension) const { append_extension(to, extension.type, extension.data); }
   };
-  std::visit(Append{to}, value.storage());
+  value.visit(Append{to});
 }
 
 [[nodiscard]] inline Bytes encode(const Value& value) {

@@ -87,7 +87,7 @@ using nlohmann::json;
       return json::binary(value.data, static_cast<std::uint8_t>(value.type));
     }
   };
-  return std::visit(Convert{}, from.storage());
+  return from.visit(Convert{});
 }
 
 /// `StoreItem` with JSON.
