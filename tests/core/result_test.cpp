@@ -66,3 +66,19 @@ TEST_CASE("codes of any category fit") {
   const Result<int> result = std::make_error_code(std::errc::timed_out);
   CHECK(result.error() == std::errc::timed_out);
 }
+
+TEST_CASE("a result is copied and takes another one's place, whether they hold a value or an error") {
+  const Result<std::string> text = std::string("a text that is too long for the object itself");
+  const Result<std::string> none = errc::not_found;
+  for (const auto& first : {text, none}) {
+    for (const auto& second : {text, none}) {
+      Result<std::string> result = first;
+      result = second;
+      CHECK(result.has_value() == second.has_value());
+      CHECK(result.error() == second.error());
+      if (second) CHECK(*result == *second);
+      result = Result<std::string>(std::move(result));
+      CHECK(result.has_value() == second.has_value());
+    }
+  }
+}

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cassert>
-#include <optional>
+#include <new>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -13,34 +13,56 @@ namespace skep::inline v0 {
 /// drives a machine turns the code into a `skep::Error` with a line of context.
 template <class T>
 class [[nodiscard]] Result {
+  static_assert(std::is_nothrow_move_constructible_v<T>);
+
  public:
   using value_type = T;
 
-  Result(T value) : value_(std::move(value)) {}                              // NOLINT(*-explicit-*)
+  Result(T value) noexcept : value_(std::move(value)) {}                     // NOLINT(*-explicit-*)
   Result(std::error_code error) noexcept : error_(error) { assert(error); }  // NOLINT(*-explicit-*)
   template <class E>
     requires std::is_error_code_enum_v<E>
   Result(E error) noexcept : Result(make_error_code(error)) {}  // NOLINT(*-explicit-*)
+  Result(Result&& other) noexcept : error_(other.error_) {
+    if (has_value()) new (&value_) T(std::move(other.value_));
+  }
+  Result(const Result& other)
+    requires std::is_copy_constructible_v<T>
+      : error_(other.error_) {
+    if (has_value()) new (&value_) T(other.value_);
+  }
+  Result& operator=(Result other) noexcept {
+    if (has_value()) value_.~T();
+    error_ = other.error_;
+    if (has_value()) new (&value_) T(std::move(other.value_));
+    return *this;
+  }
+  ~Result() {
+    if (has_value()) value_.~T();
+  }
 
-  [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
+  [[nodiscard]] bool has_value() const noexcept { return !error_; }
   explicit operator bool() const noexcept { return has_value(); }
 
-  [[nodiscard]] T& operator*() & noexcept { return *value_; }
-  [[nodiscard]] const T& operator*() const& noexcept { return *value_; }
-  [[nodiscard]] T&& operator*() && noexcept { return std::move(*value_); }
-  [[nodiscard]] T* operator->() noexcept { return &*value_; }
-  [[nodiscard]] const T* operator->() const noexcept { return &*value_; }
+  // when has_value()
+  [[nodiscard]] T& operator*() & noexcept { return value_; }
+  [[nodiscard]] const T& operator*() const& noexcept { return value_; }
+  [[nodiscard]] T&& operator*() && noexcept { return std::move(value_); }
+  [[nodiscard]] T* operator->() noexcept { return &value_; }
+  [[nodiscard]] const T* operator->() const noexcept { return &value_; }
 
   /// The reason, or a code equal to success when there is a value.
   [[nodiscard]] std::error_code error() const noexcept { return error_; }
 
   template <class U>
   [[nodiscard]] T value_or(U&& otherwise) const& {
-    return has_value() ? **this : static_cast<T>(std::forward<U>(otherwise));
+    return has_value() ? value_ : static_cast<T>(std::forward<U>(otherwise));
   }
 
  private:
-  std::optional<T> value_;
+  union {
+    T value_;  // lives while there is no error
+  };
   std::error_code error_;
 };
 
