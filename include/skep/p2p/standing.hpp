@@ -1,4 +1,4 @@
-// Standing: how much trouble somebody has made lately, and how long he has to wait for that.
+// Standing: how much trouble a peer or an address has made lately, and how long it is kept waiting for that.
 #pragma once
 
 #include <algorithm>
