@@ -170,6 +170,7 @@ TEST_CASE("what is no single value is refused") {
                                   {"92d44091c0", errc::truncated}}) {
     CAPTURE(hex);
     CHECK(decode(unhex(hex)).error() == code);
+    CHECK_FALSE(is_readable(unhex(hex)));
   }
 }
 
@@ -181,6 +182,7 @@ TEST_CASE("random values come back") {
     const auto decoded = decode(bytes);
     REQUIRE(decoded);
     CHECK(*decoded == value);
+    CHECK(is_readable(bytes));
     CHECK(encode(*decoded) == bytes);
     CHECK(Reader(bytes).skip()->size() == bytes.size());
   }
@@ -192,11 +194,13 @@ TEST_CASE("every prefix of a value is truncated, every mutation read or refused"
     const Bytes bytes = encode(Array{random_value(random, 2), random_value(random, 2)});
     for (std::size_t size = 0; size < bytes.size(); size += 1 + size / 256) {
       CHECK_FALSE(decode(BytesView(bytes).first(size)));
+      CHECK_FALSE(is_readable(BytesView(bytes).first(size)));
     }
     skep_test::for_hostile_bytes(
         bytes,
         [](BytesView hostile) {
           const auto value = decode(hostile);
+          CHECK(is_readable(hostile) == value.has_value());
           if (!value) return;
           const Bytes again = encode(*value);  // the smallest forms, so not the same bytes
           CHECK(encode(*decode(again)) == again);

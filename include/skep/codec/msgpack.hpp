@@ -61,19 +61,20 @@ inline void append_value(Bytes& to, const Value& value) {
 
 namespace detail {
 
-/// Builds a value from tokens with a stack of its own. No more elements are allocated than there are bytes.
+/// Reads a value from tokens with a stack of its own, and builds it where there is a place for it; else it is only
+/// checked, and nothing but that stack is allocated. No more elements are allocated than there are bytes.
 class Decoder {
  public:
   explicit Decoder(BytesView bytes) noexcept : reader_(bytes) {}
 
-  [[nodiscard]] Result<Value> decode(std::size_t depth_limit) {
-    Value root;
-    if (const auto begun = begin(root); !begun) return begun.error();
+  /// @param root  null: check only
+  [[nodiscard]] Result<void> decode(Value* root, std::size_t depth_limit) {
+    if (const auto begun = begin(root); !begun) return begun;
     while (!open_.empty()) {
       if (open_.size() > depth_limit) return errc::limit_exceeded;
       Container& top = open_.back();
       if (top.left == 0) {
-        if (top.value->is<Tuple>()) {  // the end of its extension
+        if (top.is_tuple) {  // the end of its extension
           if (!reader_.at_end()) return errc::malformed;
           reader_ = Reader(top.after);
           pending_ = top.pending_after;
@@ -83,72 +84,75 @@ class Decoder {
       }
       --top.left;
       --pending_;
-      if (const auto begun = begin(next_slot(top)); !begun) return begun.error();
+      if (const auto begun = begin(next_slot(top)); !begun) return begun;
     }
     if (!reader_.at_end()) return errc::malformed;
-    return root;
+    return {};
   }
 
  private:
   struct Container {
-    Value* value;
-    std::size_t left;               ///< values still to come
+    Value* value;      ///< null when only checked
+    std::size_t left;  ///< values still to come
+    bool is_tuple = false;
     BytesView after{};              ///< tuples only: the bytes behind the extension
     std::size_t pending_after = 0;  ///< tuples only: `pending_` outside
   };
 
   /// Reads the next token into `slot`; a container is opened. Its elements never move: their room is reserved at once.
-  Result<void> begin(Value& slot) {
+  Result<void> begin(Value* slot) {
     const auto token = reader_.next();
     if (!token) return token.error();
     switch (token->kind) {
-      case Kind::nil: break;
-      case Kind::boolean: slot = token->boolean(); break;
-      case Kind::integer: slot = token->integer(); break;
-      case Kind::unsigned_integer: slot = token->number; break;
-      case Kind::real: slot = token->real(); break;
-      case Kind::text:
-        if (is_utf8(token->bytes)) {
-          slot = as_text(token->bytes);
-        } else {
-          slot = to_bytes(token->bytes);
-        }
-        break;
-      case Kind::binary: slot = to_bytes(token->bytes); break;
-      case Kind::array: {
-        slot = Array();
-        return open(slot, *slot.get_if<Array>(), token->count(), 1);
-      }
-      case Kind::map: {
-        slot = Map();
-        return open(slot, *slot.get_if<Map>(), token->count(), 2);
-      }
+      case Kind::array: return open<Array>(slot, token->count(), 1);
+      case Kind::map: return open<Map>(slot, token->count(), 2);
       case Kind::extension:
         if (token->extension_type == tuple_extension) return open_tuple(slot, token->bytes);
-        slot = Extension{token->extension_type, to_bytes(token->bytes)};
         break;
+      default: break;
     }
+    if (slot != nullptr) *slot = build(*token);
     return check_room();
   }
 
+  static Value build(const Token& token) {
+    switch (token.kind) {
+      case Kind::boolean: return token.boolean();
+      case Kind::integer: return token.integer();
+      case Kind::unsigned_integer: return token.number;
+      case Kind::real: return token.real();
+      case Kind::text:
+        if (is_utf8(token.bytes)) return as_text(token.bytes);
+        return to_bytes(token.bytes);
+      case Kind::binary: return to_bytes(token.bytes);
+      case Kind::extension: return Extension{token.extension_type, to_bytes(token.bytes)};
+      default: return {};
+    }
+  }
+
   template <class List>
-  Result<void> open(Value& slot, List& list, std::size_t count, std::size_t values_each) {
+  Result<void> open(Value* slot, std::size_t count, std::size_t values_each) {
     pending_ += count * values_each;
     if (const auto room = check_room(); !room) return room;
-    list.reserve(count);
-    open_.push_back({&slot, count * values_each});
+    if (slot != nullptr) {
+      List list;
+      list.reserve(count);
+      *slot = std::move(list);
+    }
+    open_.push_back({slot, count * values_each});
     return {};
   }
 
-  Result<void> open_tuple(Value& slot, BytesView data) {
+  Result<void> open_tuple(Value* slot, BytesView data) {
     if (const auto room = check_room(); !room) return room;
     const BytesView after = reader_.rest();
     const std::size_t pending_after = std::exchange(pending_, 0);
     reader_ = Reader(data);
     const auto head = reader_.expect(Kind::array);
     if (!head) return head.error();
-    slot = Tuple();
-    if (const auto opened = open(slot, slot.get_if<Tuple>()->items, head->count(), 1); !opened) return opened;
+    if (const auto opened = open<Array>(slot, head->count(), 1); !opened) return opened;
+    if (slot != nullptr) *slot = Tuple{std::move(*slot->get_if<Array>())};
+    open_.back().is_tuple = true;
     open_.back().after = after;
     open_.back().pending_after = pending_after;
     return {};
@@ -160,12 +164,13 @@ class Decoder {
     return {};
   }
 
-  static Value& next_slot(Container& container) {
-    if (auto* array = container.value->get_if<Array>()) return array->emplace_back();
-    if (auto* tuple = container.value->get_if<Tuple>()) return tuple->items.emplace_back();
+  static Value* next_slot(Container& container) {
+    if (container.value == nullptr) return nullptr;
+    if (auto* array = container.value->get_if<Array>()) return &array->emplace_back();
+    if (auto* tuple = container.value->get_if<Tuple>()) return &tuple->items.emplace_back();
     auto& map = *container.value->get_if<Map>();
-    if (container.left % 2 == 1) return map.emplace_back().first;
-    return map.back().second;
+    if (container.left % 2 == 1) return &map.emplace_back().first;
+    return &map.back().second;
   }
 
   Reader reader_;
@@ -179,7 +184,14 @@ class Decoder {
 /// @return errc::truncated; errc::malformed (bytes left over, an unused lead byte, a tuple that holds no array);
 /// errc::limit_exceeded when nested deeper than `depth_limit`.
 [[nodiscard]] inline Result<Value> decode(BytesView bytes, std::size_t depth_limit = max_depth) {
-  return detail::Decoder(bytes).decode(depth_limit);
+  Value value;
+  if (const auto decoded = detail::Decoder(bytes).decode(&value, depth_limit); !decoded) return decoded.error();
+  return value;
+}
+
+/// Whether `decode` would succeed; builds nothing.
+[[nodiscard]] inline bool is_readable(BytesView bytes, std::size_t depth_limit = max_depth) {
+  return detail::Decoder(bytes).decode(nullptr, depth_limit).has_value();
 }
 
 }  // namespace skep::inline v0::codec::msgpack

@@ -238,8 +238,8 @@ class LocalNode {
   bool believable(const DHTID& key, BytesView subkey, const Item& item) {
     const RecordView view{key, subkey, item.value, item.expiration};
     if (!validator.validate(view)) return false;
-    if constexpr (std::derived_from<V, LeavesValues>) return msgpack::decode(item.value).has_value();
-    return msgpack::decode(validator.strip(view, item.value)).has_value();
+    if constexpr (std::derived_from<V, LeavesValues>) return msgpack::is_readable(item.value);
+    return msgpack::is_readable(validator.strip(view, item.value));
   }
 
   void write_record(codec::MessageWriter& to, const DHTID& key, WallTime now) {
