@@ -22,7 +22,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto first = values.skip();
   if (first) SKEP_FUZZ_CHECK(first->size() + values.rest().size() == size);
 
-  if (const auto value = msgpack::decode(bytes)) {
+  const auto value = msgpack::decode(bytes);
+  SKEP_FUZZ_CHECK(msgpack::is_readable(bytes) == value.has_value());
+  if (value) {
     SKEP_FUZZ_CHECK(first && first->size() == size);
     const Bytes canonical = msgpack::encode(*value);
     const auto again = msgpack::decode(canonical);
