@@ -1,5 +1,6 @@
 """A Hivemind server whose experts a skep client uses as a test asks, and a Hivemind client beside it."""
 import copy
+import multiprocessing
 
 import torch
 from driver import answer_requests, fit
@@ -36,8 +37,17 @@ def backend(uid, module, *inputs, learning_rate=1e-3):
 def start(backends):
     global client, server
     dht = DHT(start=True)
-    server = Server(dht, {expert.name: expert for expert in backends}, num_connection_handlers=2, start=True)
-    server.ready.wait(30)
+    starting = Server(dht, {expert.name: expert for expert in backends}, num_connection_handlers=2)
+    try:
+        starting.run_in_background(timeout=20)
+    except TimeoutError:
+        # It forks its handlers beside a thread that declares its experts: now and then a child waits for ever for a lock
+        # that the thread held. The test tries again with another process.
+        dht.shutdown()
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise
+    server = starting
     addresses = [str(address) for address in dht.get_visible_maddrs(latest=True)]
     client = DHT(initial_peers=addresses, start=True)  # a peer cannot call itself
     return addresses
