@@ -84,14 +84,16 @@ TEST_CASE("what is the caller's fault, and what is not") {
 }
 
 TEST_CASE("a table knows whoever comes again, and forgets first whoever has nothing to be forgiven") {
-  StandingTable<int> table(options, 4);
-  const auto here = table.of(0, begin);
-  table.of(1, begin)->fault(begin);
-  for (int i = 2; i < 100; ++i) CHECK(table.of(i, begin)->clear(begin));
+  StandingTable table(options, 4);
+  const auto name = [](int i) { return std::to_string(i); };
+  const auto here = table.of(name(0), begin);
+  table.of(name(1), begin)->fault(begin);
+  for (int i = 2; i < 100; ++i) CHECK(table.of(name(i), begin)->clear(begin));
   CHECK(table.size() <= 4);
-  CHECK_FALSE(table.of(1, begin)->clear(begin));
-  CHECK(table.of(0, begin) == here);
-  for (int i = 100; i < 200; ++i) table.of(i, begin)->fault(begin);  // the bound holds against a crowd of offenders
+  CHECK_FALSE(table.of(name(1), begin)->clear(begin));
+  CHECK(table.of(name(0), begin) == here);
+  for (int i = 100; i < 200; ++i)
+    table.of(name(i), begin)->fault(begin);  // the bound holds against a crowd of offenders
   CHECK(table.size() <= 4);
-  CHECK(table.of(0, begin) == here);
+  CHECK(table.of(name(0), begin) == here);
 }

@@ -1,7 +1,6 @@
 // Arrivals: whether, and when, one more connection from an address may begin its handshake.
 #pragma once
 
-#include <algorithm>
 #include <asio/ip/address.hpp>
 #include <optional>
 #include <string>
@@ -22,24 +21,17 @@ class Arrivals {
 
   /// When this connection may begin; nullopt when it is to be closed.
   [[nodiscard]] std::optional<SteadyTime> admit(const asio::ip::address& from, SteadyTime now) {
-    const auto place = table_.of(key(from), now);
-    if (place->standing.pause(now) == Duration::zero()) return now;
-    const SteadyTime turn = std::max(place->last + place->standing.each(), now);
+    const auto standing = table_.of(key(from), now);
+    if (standing->pause(now) == Duration::zero()) return now;
+    const SteadyTime turn = standing->next_turn(now);
     if (turn - now > longest_line) return std::nullopt;
-    place->last = turn;
+    standing->take_turn(turn);
     return turn;
   }
   /// A connection came to nothing: its handshake failed, or it ended as soon as it had begun.
-  void fault(const asio::ip::address& from, SteadyTime now) { table_.of(key(from), now)->standing.fault(now); }
+  void fault(const asio::ip::address& from, SteadyTime now) { table_.of(key(from), now)->fault(now); }
 
  private:
-  struct Place {
-    explicit Place(const StandingOptions& options) noexcept : standing(options) {}
-    [[nodiscard]] bool clear(SteadyTime now) const noexcept { return standing.clear(now); }
-    Standing standing;
-    SteadyTime last{};  // to be let in out of the line
-  };
-
   // Whoever has an IPv6 address has the 2^64 beside it.
   [[nodiscard]] static std::string key(const asio::ip::address& address) {
     if (address.is_v4()) {
@@ -50,7 +42,7 @@ class Arrivals {
     return {bytes.begin(), bytes.begin() + 8};
   }
 
-  StandingTable<std::string, Place> table_;
+  StandingTable table_;
 };
 
 }  // namespace skep::inline v0::p2p

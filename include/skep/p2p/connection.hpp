@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -43,7 +44,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
         peer_(std::move(upgraded.peer)),
         role_(upgraded.role),
         begun_(host_->now()),
-        standing_(host_->standings_.of(peer_, begun_)),
+        standing_(host_->standings_.of(std::string(as_text(peer_.bytes())), begun_)),
         quota_(host_->options_.request_quota),
         session_(upgraded.role, host_->options_.streams),
         plain_(std::move(upgraded.plain)),

@@ -12,7 +12,6 @@
 #include "skep/async/deadline_wheel.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/time.hpp"
-#include "skep/p2p/peer_id.hpp"
 #include "skep/p2p/standing.hpp"
 #include "skep/p2p/stream_machine.hpp"
 #include "skep/p2p/turn.hpp"
@@ -71,7 +70,7 @@ class ConnectionHost {
   std::shared_ptr<Turn> turn_;
   Deadlines deadlines_;
   Traffic traffic_;
-  StandingTable<PeerId> standings_;
+  StandingTable standings_;
   Mux::Batch batch_;  // shared by all connections: used within one call
   Bytes sealed_;
 };

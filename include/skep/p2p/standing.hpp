@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <unordered_map>
 
@@ -55,10 +56,12 @@ class Standing {
   [[nodiscard]] bool blameless() const noexcept { return faults_ == 0; }
   /// Whether nothing is left to be forgiven.
   [[nodiscard]] bool clear(SteadyTime now) const noexcept { return left(now) == 0; }
-  /// The time that forgives one fault.
-  [[nodiscard]] Duration each() const noexcept {
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(1 / per_second()));
+  /// When its next turn is in a line that moves at the pace of forgiveness.
+  [[nodiscard]] SteadyTime next_turn(SteadyTime now) const noexcept {
+    const std::chrono::duration<double> each(1 / per_second());
+    return std::max(turn_ + std::chrono::duration_cast<Duration>(each), now);
   }
+  void take_turn(SteadyTime turn) noexcept { turn_ = turn; }
 
  private:
   static double in_seconds(Duration duration) noexcept { return std::chrono::duration<double>(duration).count(); }
@@ -72,20 +75,21 @@ class Standing {
   StandingOptions options_;
   double faults_ = 0;
   SteadyTime counted_{};
+  SteadyTime turn_{};  // the last one taken
 };
 
-/// What is remembered of many, as long as somebody holds it or it is not clear. Bounded: beyond `most`, who is clear is
-/// forgotten, and if that is not enough whoever is not here.
-template <class Key, class Value = Standing>
+/// The standing of many, each remembered as long as somebody holds it or it is not clear. Bounded: beyond `most`, who
+/// is clear is forgotten, and if that is not enough whoever is not here.
 class StandingTable {
  public:
   explicit StandingTable(const StandingOptions& options, std::size_t most = 4096) noexcept
       : options_(options), most_(most) {}
 
-  [[nodiscard]] std::shared_ptr<Value> of(const Key& key, SteadyTime now) {
-    if (const auto found = table_.find(key); found != table_.end()) return found->second;
+  /// @param whose  the bytes of a peer id, or of an address
+  [[nodiscard]] std::shared_ptr<Standing> of(const std::string& whose, SteadyTime now) {
+    if (const auto found = table_.find(whose); found != table_.end()) return found->second;
     if (table_.size() >= most_) make_room(now);
-    return table_.emplace(key, std::make_shared<Value>(options_)).first->second;
+    return table_.emplace(whose, std::make_shared<Standing>(options_)).first->second;
   }
   [[nodiscard]] std::size_t size() const noexcept { return table_.size(); }
 
@@ -98,7 +102,7 @@ class StandingTable {
 
   StandingOptions options_;
   std::size_t most_;
-  std::unordered_map<Key, std::shared_ptr<Value>> table_;
+  std::unordered_map<std::string, std::shared_ptr<Standing>> table_;
 };
 
 }  // namespace skep::inline v0::p2p

@@ -64,13 +64,13 @@ class Upgrade {
     std::size_t taken = 0;
     if (!security_agreed()) {
       const auto step = dialer_ ? security_client_.receive(in, out) : security_server_.receive(in, out, is_noise);
-      if (!step) return step;
+      if (!step) return step.error();
       taken += *step;
       if (!security_agreed()) return taken;
     }
     if (!handshake_.done()) {
       const auto step = handshake_.receive(in.subspan(taken), out);
-      if (!step) return step;
+      if (!step) return step.error();
       taken += *step;
       if (!handshake_.done()) return taken;
       transport_.emplace(handshake_.transport());
@@ -89,7 +89,7 @@ class Upgrade {
       Bytes answer;
       const auto step =
           dialer_ ? muxer_client_.receive(plain_, answer) : muxer_server_.receive(plain_, answer, is_yamux);
-      if (!step) return step;
+      if (!step) return step.error();
       plain_.erase(plain_.begin(), plain_.begin() + static_cast<std::ptrdiff_t>(*step));
       if (auto sealed = seal(answer, out); !sealed) return sealed.error();
     }
