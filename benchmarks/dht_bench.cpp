@@ -279,11 +279,11 @@ void measure_operations(Table& table, Swarm& swarm, OpenDhtSwarm* peer, std::opt
                .ratio = per(storing.find, stored) / most_finds,
                .goal = 1});
   if (swarm.nodes.size() == 16) print_bulk(table, where, series[6], series[5], hivemind);
-  if (swarm.nodes.size() > 64) return;
+  if (swarm.nodes.size() > 64 || !peer) return;  // a rate is no figure without its peer
   table.print({.name = "dht gets a second" + where,
                .skep = rate_text(1e6 / series[7].p50()),
-               .peer = peer ? rate_text(1e6 / series[8].p50()) : "-",
-               .ratio = peer ? ratio(series[8], 1, series[7]) : 8,
+               .peer = rate_text(1e6 / series[8].p50()),
+               .ratio = ratio(series[8], 1, series[7]),
                .direction = Goal::at_least,
                .goal = 8});
 }

@@ -33,7 +33,7 @@ for argument; do
 done
 [[ ${#wanted[@]} -gt 0 ]] || wanted=("${suites[@]}")
 
-"$SKEP_ROOT/cmake/dependencies.sh" including build
+"$SKEP_ROOT/cmake/dependencies.sh" including build bench
 export SKEP_HIVEMIND_PYTHON=${SKEP_HIVEMIND_PYTHON:-$("$SKEP_ROOT/cmake/dependencies.sh" --print test)/bin/python}
 skep_build release "${wanted[@]/%/_bench}"
 for suite in "${wanted[@]}"; do

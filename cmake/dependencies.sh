@@ -14,6 +14,7 @@ it prints the command to run.
   build       the compiler, CMake, Ninja
   examples    the data set and libraries of the examples
   test        doctest and Python; also makes an environment with Hivemind itself, for the tests against it
+  bench       OpenDHT, the peer of suite dht
   check       sanitizers, formatter, linter, debootstrap
   all         all of these
 
@@ -33,6 +34,7 @@ group() {
     build) echo clang-19 lld-19 cmake ninja-build ccache ;;
     examples) echo dataset-fashion-mnist zlib1g-dev libcairo2-dev ;;
     test) echo doctest-dev python3 python3-venv python3-torch ;;
+    bench) echo libopendht-dev ;;
     check) echo libclang-rt-19-dev llvm-19 clang-format-19 clang-tidy-19 shellcheck debootstrap ca-certificates ;;
     *) return 1 ;;
   esac
@@ -60,7 +62,7 @@ for argument; do
   case $argument in
     -h | --help) usage; exit ;;
     --list | --print) mode=${argument#--} ;;
-    all) groups+=(including build examples test check) ;;
+    all) groups+=(including build examples test bench check) ;;
     *) group "$argument" >/dev/null || { usage >&2; skep_fail "no group is called \"$argument\""; }
       groups+=("$argument") ;;
   esac

@@ -193,10 +193,10 @@ inline void draw_result(const std::filesystem::path& path, const std::vector<con
   using namespace detail;
   constexpr int width = 1240, height = 1130, columns = 16, rows = 4;
   Pen pen(width, height);
-  pen.text(40, 38, "Fashion-MNIST through a decentralized mixture of experts", ink, 20);
+  pen.text(40, 38, "Fashion-MNIST through a decentralized mixture of experts (accuracy on the test set)", ink, 20);
   double x = 40;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    const auto label = runs[i]->name + ": test accuracy " + number(runs[i]->test_accuracy, "%.3f") + ", " +
+    const auto label = runs[i]->name + ": accuracy " + number(runs[i]->test_accuracy, "%.3f") + ", " +
                        number(runs[i]->samples_per_second / 1000, "%.1fk") + " samples/s";
     pen.fill({x, 56, 22, 4}, series[i % series.size()]);
     x += 28 + pen.text(x + 28, 63, label, ink, 11) + 18;
