@@ -60,7 +60,11 @@ TEST_CASE("a value may take the place of what it is a part of, and is nil once i
     Value copy(7);
     copy = each;
     CHECK(copy == each);
-    copy = Value(std::move(copy));
+    Value taken_again = std::move(copy);
+    CHECK(copy.is_nil());
+    CHECK(taken_again == each);
+    copy = std::move(taken_again);
+    CHECK(taken_again.is_nil());
     CHECK(copy == each);
     CHECK(copy != taken);
   }

@@ -92,8 +92,8 @@ TEST_CASE("a table knows whoever comes again, and forgets first whoever has noth
   CHECK(table.size() <= 4);
   CHECK_FALSE(table.of(name(1), begin)->clear(begin));
   CHECK(table.of(name(0), begin) == here);
-  for (int i = 100; i < 200; ++i)
-    table.of(name(i), begin)->fault(begin);  // the bound holds against a crowd of offenders
+  // the bound holds against a crowd of offenders
+  for (int i = 100; i < 200; ++i) table.of(name(i), begin)->fault(begin);
   CHECK(table.size() <= 4);
   CHECK(table.of(name(0), begin) == here);
 }

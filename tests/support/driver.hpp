@@ -2,14 +2,17 @@
 #pragma once
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/read_until.hpp>
 #include <asio/write.hpp>
+#include <cerrno>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -74,11 +77,14 @@ class Driver {
   ~Driver() {
     scope_.cancel();
     state_->in.close();
-    for (int i = 0; i < 100; ++i) {
-      if (waitpid(state_->pid, nullptr, WNOHANG) == state_->pid) return;
-      usleep(100'000);
+    const int child = static_cast<int>(::syscall(SYS_pidfd_open, state_->pid, 0));
+    if (child >= 0) {
+      pollfd over{child, POLLIN, 0};  // readable when it has ended
+      while (poll(&over, 1, 10'000) < 0 && errno == EINTR) {
+      }
+      if (over.revents == 0) ::kill(state_->pid, SIGKILL);
+      ::close(child);
     }
-    ::kill(state_->pid, SIGKILL);
     waitpid(state_->pid, nullptr, 0);
   }
 

@@ -189,7 +189,7 @@ class Value {
       case Held::map: new (&map_) Map(std::move(from.map_)); break;
       case Held::tuple: new (&tuple_) Tuple(std::move(from.tuple_)); break;
       case Held::extension: new (&extension_) Extension(std::move(from.extension_)); break;
-      default: return copy(from);
+      default: copy(from); break;
     }
     held_ = from.held_;
     from.clear();

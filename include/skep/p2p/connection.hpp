@@ -136,20 +136,11 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   static constexpr int max_rounds = 4;  // write_budget each, before others have their turn
   static constexpr int small_reads_to_shrink = 64;
 
-  struct KeepAlive final : Deadline {
-    explicit KeepAlive(Connection& of) : connection(of) {}
-    void expired() noexcept override { connection.on_silence(); }
-    Connection& connection;
-  };
-  struct Lazy final : Deadline {
-    explicit Lazy(Connection& of) : connection(of) {}
-    void expired() noexcept override { connection.write_lazy(); }
-    Connection& connection;
-  };
-
-  struct Pause final : Deadline {
-    explicit Pause(Connection& of) : connection(of) {}
-    void expired() noexcept override { connection.read(); }
+  /// Calls a member when its time has come.
+  template <void (Connection::*act)()>
+  struct Timer final : Deadline {
+    explicit Timer(Connection& of) : connection(of) {}
+    void expired() noexcept override { (connection.*act)(); }
     Connection& connection;
   };
 
@@ -410,10 +401,10 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   Bytes unwritten_;  // what the socket did not take at once
-  KeepAlive keepalive_;
-  Lazy lazy_;
-  Pause pause_;
-  bool heard_ = false;  // anything, since the last round of keepalive
+  Timer<&Connection::on_silence> keepalive_;
+  Timer<&Connection::write_lazy> lazy_;
+  Timer<&Connection::read> pause_;  // while a peer with many faults is not listened to
+  bool heard_ = false;              // anything, since the last round of keepalive
   std::uint32_t ping_number_ = 0;
   int small_reads_ = 0;
   bool want_more_ = false;
