@@ -7,12 +7,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <span>
 
 #include "skep/core/bytes.hpp"
 #include "skep/core/endian.hpp"
+#include "skep/core/handle.hpp"
 #include "skep/crypto/secret.hpp"
 
 namespace skep::inline v0::crypto {
@@ -60,10 +60,7 @@ class AeadContext {
   }
 
  private:
-  struct Free {
-    void operator()(EVP_CIPHER_CTX* context) const noexcept { EVP_CIPHER_CTX_free(context); }
-  };
-  std::unique_ptr<EVP_CIPHER_CTX, Free> context_;
+  Handle<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free> context_;
 };
 
 }  // namespace detail

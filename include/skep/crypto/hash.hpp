@@ -7,12 +7,12 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <span>
 #include <utility>
 
 #include "skep/core/bytes.hpp"
+#include "skep/core/handle.hpp"
 #include "skep/crypto/secret.hpp"
 
 namespace skep::inline v0::crypto {
@@ -22,22 +22,28 @@ using Sha256Digest = std::array<std::uint8_t, 32>;
 
 namespace detail {
 
+using DigestContext = Handle<EVP_MD_CTX, EVP_MD_CTX_free>;
+
+[[nodiscard]] inline DigestContext digest_context(const EVP_MD* algorithm) {
+  DigestContext fresh(EVP_MD_CTX_new());
+  if (!fresh || EVP_DigestInit_ex2(fresh.get(), algorithm, nullptr) != 1) throw std::bad_alloc();
+  return fresh;
+}
+
+/// @param out  has room for what the context's algorithm gives
+inline void digest(const DigestContext& context, std::span<const BytesView> parts, std::uint8_t* out) {
+  bool good = EVP_DigestInit_ex2(context.get(), nullptr, nullptr) == 1;  // the same algorithm again
+  for (const BytesView part : parts) good = good && EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1;
+  good = good && EVP_DigestFinal_ex(context.get(), out, nullptr) == 1;
+  if (!good) throw std::bad_alloc();
+}
+
 /// One context per thread and algorithm is kept: making one costs more than hashing a key of the DHT.
 template <const EVP_MD* (*Algorithm)(), std::size_t N>
 [[nodiscard]] std::array<std::uint8_t, N> digest(std::span<const BytesView> parts) {
-  struct Free {
-    void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-  };
-  thread_local const std::unique_ptr<EVP_MD_CTX, Free> context = [] {
-    std::unique_ptr<EVP_MD_CTX, Free> fresh(EVP_MD_CTX_new());
-    if (!fresh || EVP_DigestInit_ex2(fresh.get(), Algorithm(), nullptr) != 1) throw std::bad_alloc();
-    return fresh;
-  }();
+  thread_local const DigestContext context = digest_context(Algorithm());
   std::array<std::uint8_t, N> out;
-  bool good = EVP_DigestInit_ex2(context.get(), nullptr, nullptr) == 1;  // the same algorithm again
-  for (const BytesView part : parts) good = good && EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1;
-  good = good && EVP_DigestFinal_ex(context.get(), out.data(), nullptr) == 1;
-  if (!good) throw std::bad_alloc();
+  digest(context, parts, out.data());
   return out;
 }
 

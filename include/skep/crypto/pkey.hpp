@@ -5,20 +5,15 @@
 #include <openssl/x509.h>
 
 #include <cstddef>
-#include <memory>
 
 #include "skep/core/bytes.hpp"
+#include "skep/core/handle.hpp"
+#include "skep/crypto/hash.hpp"
 
 namespace skep::inline v0::crypto::detail {
 
-struct FreePkey {
-  void operator()(EVP_PKEY* key) const noexcept { EVP_PKEY_free(key); }
-  void operator()(EVP_PKEY_CTX* context) const noexcept { EVP_PKEY_CTX_free(context); }
-  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-};
-using Pkey = std::unique_ptr<EVP_PKEY, FreePkey>;
-using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, FreePkey>;
-using DigestContext = std::unique_ptr<EVP_MD_CTX, FreePkey>;
+using Pkey = Handle<EVP_PKEY, EVP_PKEY_free>;
+using PkeyContext = Handle<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 
 /// DER of a longer key is not looked at; an RSA key of 8192 bits takes 1062 bytes.
 inline constexpr std::size_t max_public_der = 2048;

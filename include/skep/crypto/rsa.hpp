@@ -89,7 +89,7 @@ class RsaPrivateKey {
   [[nodiscard]] Bytes sign_pss(BytesView message) const { return sign(message, true); }
 
  private:
-  explicit RsaPrivateKey(detail::Pkey key) : key_(std::move(key)) {}
+  explicit RsaPrivateKey(detail::Pkey key) : key_(key.release(), EVP_PKEY_free) {}
 
   [[nodiscard]] Bytes sign(BytesView message, bool pss) const {
     const detail::DigestContext context(EVP_MD_CTX_new());

@@ -18,6 +18,7 @@
 
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/handle.hpp"
 #include "skep/core/result.hpp"
 #include "skep/crypto/base64.hpp"
 #include "skep/crypto/pkey.hpp"
@@ -28,7 +29,8 @@ namespace skep::inline v0::crypto {
 /// A key that checks signatures, of `min_rsa_bits` to `max_rsa_bits`. Copies share it; it is never changed.
 class RsaPublicKey {
  public:
-  explicit RsaPublicKey(const RsaPrivateKey& key) : key_(detail::read_public_key(key.public_key(), EVP_PKEY_RSA)) {}
+  explicit RsaPublicKey(const RsaPrivateKey& key)
+      : RsaPublicKey(detail::read_public_key(key.public_key(), EVP_PKEY_RSA)) {}
 
   /// Reads "ssh-rsa AAAA...", with or without a comment at the end. @return errc::malformed for anything else,
   /// errc::limit_exceeded for a size that is not accepted or an exponent of more than 64 bits
@@ -73,14 +75,9 @@ class RsaPublicKey {
 
  private:
   static constexpr std::string_view prefix = "ssh-rsa ";
-  struct Free {
-    void operator()(BIGNUM* n) const noexcept { BN_free(n); }
-    void operator()(OSSL_PARAM_BLD* b) const noexcept { OSSL_PARAM_BLD_free(b); }
-    void operator()(OSSL_PARAM* p) const noexcept { OSSL_PARAM_free(p); }
-  };
-  using Number = std::unique_ptr<BIGNUM, Free>;
+  using Number = Handle<BIGNUM, BN_free>;
 
-  explicit RsaPublicKey(detail::Pkey key) : key_(std::move(key)) {}
+  explicit RsaPublicKey(detail::Pkey key) : key_(key.release(), EVP_PKEY_free) {}
 
   /// The pieces of an OpenSSH blob: a length of four bytes, then as many.
   static std::optional<BytesView> take_string(BytesView& from) noexcept {
@@ -100,13 +97,13 @@ class RsaPublicKey {
   static detail::Pkey make(BytesView modulus, BytesView exponent) noexcept {
     const Number n(BN_bin2bn(modulus.data(), static_cast<int>(modulus.size()), nullptr));
     const Number e(BN_bin2bn(exponent.data(), static_cast<int>(exponent.size()), nullptr));
-    const std::unique_ptr<OSSL_PARAM_BLD, Free> build(OSSL_PARAM_BLD_new());
+    const Handle<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> build(OSSL_PARAM_BLD_new());
     if (!n || !e || !build || !BN_is_odd(n.get()) || !BN_is_odd(e.get()) || BN_is_one(e.get()) ||
         OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_N, n.get()) != 1 ||
         OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_E, e.get()) != 1) {
       return nullptr;
     }
-    const std::unique_ptr<OSSL_PARAM, Free> numbers(OSSL_PARAM_BLD_to_param(build.get()));
+    const Handle<OSSL_PARAM, OSSL_PARAM_free> numbers(OSSL_PARAM_BLD_to_param(build.get()));
     const detail::PkeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
     EVP_PKEY* key = nullptr;
     if (!numbers || !context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
