@@ -76,9 +76,9 @@ TEST_CASE("a live store and find") {
   CHECK(store.subkeys == std::vector<Bytes>{{0xc0}});
   CHECK(store.values == std::vector<Bytes>{unhex("a27631")});
   CHECK(store.expiration_times == std::vector<double>{expiration});
-  CHECK(store.in_cache == std::vector<bool>{false});
+  CHECK(store.in_cache == Bools{false});
   const auto stored = same_bytes<StoreResponse>(vector_bytes("dht", "store_find", "store_response"));
-  CHECK(stored.store_ok == std::vector<bool>{true});
+  CHECK(stored.store_ok == Bools{true});
 
   const auto find = same_bytes<FindRequest>(vector_bytes("dht", "store_find", "find_request"));
   CHECK(find.keys.size() == 2);
@@ -131,8 +131,8 @@ TEST_CASE("repeated numbers are read packed and unpacked, mixed too") {
   const auto request = StoreRequest::decode(unhex("29000000000000f83f 2a08000000000000f83f 3001 32020001 3000"));
   REQUIRE(request);
   CHECK(request->expiration_times == std::vector<double>{1.5, 1.5});
-  CHECK(request->in_cache == std::vector<bool>{true, false, true, false});
-  CHECK(StoreResponse::decode(unhex("1001 12020100"))->store_ok == std::vector<bool>{true, true, false});
+  CHECK(request->in_cache == Bools{true, false, true, false});
+  CHECK(StoreResponse::decode(unhex("1001 12020100"))->store_ok == Bools{true, true, false});
 }
 
 TEST_CASE("a repeated single message merges, a repeated single value is replaced") {

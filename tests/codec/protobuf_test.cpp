@@ -136,7 +136,7 @@ TEST_CASE("lists end at their limit") {
   CHECK(read_reals("0a07000000000000f8", 9).first == errc::malformed);
 
   const auto read_bools = [](const char* hex, std::size_t limit) {
-    std::vector<bool> bools;
+    Bools bools;
     const auto read = read_fields(unhex(hex), [&](FieldReader& f) { return read_packed_bools(f, bools, limit); });
     return std::pair(read.error(), bools.size());
   };

@@ -29,12 +29,14 @@ NodeEntry node(std::uint8_t n) {
   return {*dht::DHTID::from_bytes(id), *p2p::PeerId::from_bytes(Bytes{0, 1, n})};
 }
 /// Node n answers after n * 100 ms, nodes from 9 on never; even ones fail.
-awaitable<std::optional<int>> answer(std::shared_ptr<State> state, int n) {
+awaitable<std::optional<dht::NodeAnswer>> answer(std::shared_ptr<State> state, int n) {
   if (n >= 9) co_await state->net.sleep_until(SteadyTime::max());
   co_await state->net.sleep_until(state->net.steady_now() + n * 100ms);
   if (n % 2 == 0) co_return std::nullopt;
   state->answer_times.add(node(static_cast<std::uint8_t>(n)).contact, n * 100ms);
-  co_return n;
+  dht::NodeAnswer answer;
+  answer.message = {static_cast<std::uint8_t>(n)};
+  co_return answer;
 }
 struct Run {
   std::vector<int> settled;
@@ -47,8 +49,10 @@ Run drive(sim::World& world, std::vector<NodeEntry> nodes, Duration limit, dht::
   Traversal traversal({node(0).id}, {}, options);
   traversal.add(0, nodes);
   const auto ask = [&](const Traversal::Request& request) { return answer(state, request.node.contact.bytes()[2]); };
-  const auto settle = [&](const Traversal::Request&, int n) { run.settled.push_back(n); };
-  world.run(dht::detail::drive<int>(state, traversal, start + limit, ask, settle, news_of(state)));
+  const auto settle = [&](const Traversal::Request&, const dht::NodeAnswer& said) {
+    run.settled.push_back(said.message.front());
+  };
+  world.run(dht::detail::drive(state, traversal, start + limit, ask, settle, news_of(state)));
   run.took = world.time().now() - start;
   state->children.cancel();
   world.run(state->children.join());
@@ -93,8 +97,8 @@ TEST_CASE("a closed state ends the drive with an error") {
   state->closed = true;
   Traversal traversal({node(0).id}, {});
   const auto ask = [&](const Traversal::Request&) { return answer(state, 1); };
-  const auto settle = [](const Traversal::Request&, int) {};
-  CHECK_THROWS_AS(world.run(dht::detail::drive<int>(state, traversal, SteadyTime::max(), ask, settle, news_of(state))),
+  const auto settle = [](const Traversal::Request&, const dht::NodeAnswer&) {};
+  CHECK_THROWS_AS(world.run(dht::detail::drive(state, traversal, SteadyTime::max(), ask, settle, news_of(state))),
                   Error);
 }
 
@@ -110,9 +114,9 @@ TEST_CASE("A3.19 a key that somebody else finishes ends the drive at once") {
     news->set();
   });
   const auto start = world.time().now();
-  world.run(dht::detail::drive<int>(
+  world.run(dht::detail::drive(
       state, traversal, SteadyTime::max(), [&](const Traversal::Request&) { return answer(state, 9); },
-      [](const Traversal::Request&, int) {}, news));
+      [](const Traversal::Request&, const dht::NodeAnswer&) {}, news));
   CHECK(world.time().now() - start == 70ms);
   state->children.cancel();
   world.run(state->children.join());

@@ -106,7 +106,7 @@ TEST_CASE("A4.5 A4.6 A4.7 the stores that Hivemind sends are kept") {
   for (const Bytes& request : skep_test::vector_list("dht", "handoff", "requests")) {
     const auto answer = codec::StoreResponse::decode(stranger.call(node, store, request));
     REQUIRE(answer);
-    CHECK(answer->store_ok == std::vector(4, true));
+    CHECK(answer->store_ok == codec::Bools(4, 1));
   }
   CHECK(node.record_count() == 7);
   auto found = swarm.run(node.get("h2"));
@@ -125,7 +125,7 @@ TEST_CASE("A4.11 store and find over the wire: recorded requests, and what comes
   Stranger stranger(swarm);
   const auto stored = codec::StoreResponse::decode(
       stranger.call(node, store, skep_test::vector_bytes("dht", "store_find", "store_request")));
-  CHECK(stored->store_ok == std::vector{true});
+  CHECK(stored->store_ok == codec::Bools{true});
   const auto found = codec::FindResponse::decode(
       stranger.call(node, find, skep_test::vector_bytes("dht", "store_find", "find_request")));
   REQUIRE(found);
@@ -189,7 +189,7 @@ TEST_CASE("malformed requests are answered with an error and harm nothing") {
   add(Bytes(21, 7), {0xc0}, encode(1), later);                     // no key of 160 bits
   add(Bytes(20, 8), {0xc0}, encode(1), node.now().seconds + 1e9);  // too long a life
   const auto answer = codec::StoreResponse::decode(stranger.call(node, store, bad.encode()));
-  CHECK(answer->store_ok == std::vector{true, false, false, false, false, false, false, false});
+  CHECK(answer->store_ok == codec::Bools{true, false, false, false, false, false, false, false});
   CHECK(node.record_count() == 1);
 }
 

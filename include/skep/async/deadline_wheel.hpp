@@ -13,6 +13,7 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/core/intrusive_list.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 
 namespace skep::inline v0 {
@@ -130,7 +131,7 @@ inline Deadline::~Deadline() {
 /// is earlier than all others. Single executor. Destroying it stops the timer.
 class Deadlines {
  public:
-  explicit Deadlines(const Executor& executor, Duration tick = 5ms) : state_(std::make_shared<State>(executor, tick)) {}
+  explicit Deadlines(const Executor& executor, Duration tick = 5ms) : state_(new_shared<State>(executor, tick)) {}
   Deadlines(const Deadlines&) = delete;
   Deadlines& operator=(const Deadlines&) = delete;
   ~Deadlines() { close(); }

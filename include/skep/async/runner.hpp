@@ -23,6 +23,7 @@
 #include "skep/async/scope.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 
 namespace skep::inline v0 {
@@ -114,7 +115,7 @@ awaitable<void> fulfil(awaitable<T> coroutine, KeptPromise<T> promise) {
 class Runner {
  public:
   /// @param name  of the thread, as `top -H` shows it; at most 15 characters
-  explicit Runner(const std::string& name = "skep-io") : state_(std::make_shared<State>()) {
+  explicit Runner(const std::string& name = "skep-io") : state_(new_shared<State>()) {
     state_->thread = std::thread(run, state_, name.substr(0, 15));
   }
   Runner(const Runner&) = delete;

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,7 +19,9 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/async/cancellation.hpp"
 #include "skep/async/wait_list.hpp"
+#include "skep/core/intrusive_list.hpp"
 #include "skep/core/log.hpp"
+#include "skep/core/new_shared.hpp"
 
 namespace skep::inline v0 {
 
@@ -76,8 +77,10 @@ class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
   /// Asks every child to stop. On the executor only.
   void cancel() {
     std::vector<std::shared_ptr<Member>> now;
-    now.reserve(children_.size());
-    for (auto* child : children_) now.push_back(child->shared_from_this());
+    now.reserve(size_);
+    for (auto* link = children_.next(); link != &children_; link = link->next()) {
+      now.push_back(static_cast<Member&>(*link).shared_from_this());
+    }
     for (const auto& child : now) child->cancel();
   }
 
@@ -88,35 +91,36 @@ class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
     co_await asio::this_coro::throw_if_cancelled(false);
     const auto state = co_await asio::this_coro::cancellation_state;
     if (state.cancelled() != asio::cancellation_type::none) self->cancel();
-    while (!self->children_.empty()) {
+    while (self->size_ != 0) {
       const bool woken = co_await self->idle_.try_wait();
       if (!woken) self->cancel();
     }
     co_await asio::this_coro::throw_if_cancelled(throws);
   }
 
-  [[nodiscard]] std::size_t size() const noexcept { return children_.size(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
 
  private:
   // Leaves the list with its end, or unended with the executor that is destroyed under it.
-  class Member : public Child, public std::enable_shared_from_this<Member> {
+  class Member : public Child, public ListLink, public std::enable_shared_from_this<Member> {
    public:
-    explicit Member(std::shared_ptr<ChildGroup> group)
-        : group_(std::move(group)), place_(group_->children_.insert(group_->children_.end(), this)) {}
+    explicit Member(std::shared_ptr<ChildGroup> group) : group_(std::move(group)) {
+      insert_before(group_->children_);
+      ++group_->size_;
+    }
     ~Member() override { leave(); }
 
    protected:
     void leave() noexcept {
-      if (std::exchange(left_, true)) return;
-      group_->children_.erase(place_);
+      if (is_alone()) return;
+      unlink();
+      --group_->size_;
     }
     [[nodiscard]] ChildGroup& group() const noexcept { return *group_; }
 
    private:
     std::shared_ptr<ChildGroup> group_;
-    std::list<Member*>::iterator place_;
-    bool left_ = false;
   };
 
   template <class Done>
@@ -128,7 +132,7 @@ class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
     void ended(std::exception_ptr thrown) override {
       leave();
       done_(std::move(thrown));
-      if (group().children_.empty()) group().idle_.wake_all();
+      if (group().size_ == 0) group().idle_.wake_all();
     }
 
     Done done_;
@@ -136,7 +140,8 @@ class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
 
   Executor executor_;
   WaitList idle_;
-  std::list<Member*> children_;
+  ListLink children_;
+  std::size_t size_ = 0;
 };
 
 /// The coroutine that a function makes; the function lives as long.
@@ -162,7 +167,7 @@ class Scope {
  public:
   /// @param name  stands in the log line of a child that fails
   explicit Scope(Executor executor, std::string name = "scope")
-      : state_(std::make_shared<State>(std::move(executor), std::move(name))) {}
+      : state_(new_shared<State>(std::move(executor), std::move(name))) {}
   Scope(Scope&&) noexcept = default;
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +11,8 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/async/event.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/intrusive_list.hpp"
+#include "skep/core/new_shared.hpp"
 
 namespace skep::inline v0 {
 
@@ -52,7 +53,7 @@ class Semaphore {
     std::size_t count_ = 0;
   };
 
-  Semaphore(Executor executor, std::size_t permits) : state_(std::make_shared<State>(std::move(executor), permits)) {}
+  Semaphore(Executor executor, std::size_t permits) : state_(new_shared<State>(std::move(executor), permits)) {}
 
   /// Waits until `count` permits are free and takes them. Throws errc::limit_exceeded when there are never that many.
   [[nodiscard]] awaitable<Permit> acquire(std::size_t count = 1) { return acquire(state_, count); }
@@ -64,19 +65,34 @@ class Semaphore {
   }
 
   [[nodiscard]] std::size_t available() const noexcept { return state_->free; }
-  [[nodiscard]] std::size_t waiting() const noexcept { return state_->queue.size(); }
+  [[nodiscard]] std::size_t waiting() const noexcept { return state_->waiting; }
 
  private:
-  struct Waiter {
-    std::size_t count;
+  class Waiter : public ListLink {  // part of the coroutine that waits
+   public:
+    Waiter(State& state, std::size_t permits) : count(permits), granted(state.executor), state_(state) {
+      insert_before(state.queue);
+      ++state.waiting;
+    }
+    ~Waiter() { leave(); }
+    void leave() noexcept {
+      if (is_alone()) return;
+      unlink();
+      --state_.waiting;
+    }
+
+    const std::size_t count;
     Event granted;
+
+   private:
+    State& state_;
   };
 
   struct State {
     State(Executor on, std::size_t permits) : executor(std::move(on)), total(permits), free(permits) {}
 
     [[nodiscard]] bool take(std::size_t count) noexcept {
-      if (!queue.empty() || free < count) return false;
+      if (waiting != 0 || free < count) return false;
       free -= count;
       return true;
     }
@@ -85,17 +101,20 @@ class Semaphore {
       grant();
     }
     void grant() noexcept {
-      while (!queue.empty() && queue.front()->count <= free) {
-        free -= queue.front()->count;
-        queue.front()->granted.set();
-        queue.pop_front();
+      while (waiting != 0) {
+        auto& first = static_cast<Waiter&>(*queue.next());
+        if (first.count > free) return;
+        free -= first.count;
+        first.leave();
+        first.granted.set();
       }
     }
 
     Executor executor;
     std::size_t total;
     std::size_t free;
-    std::list<std::shared_ptr<Waiter>> queue;
+    ListLink queue;
+    std::size_t waiting = 0;  // in the queue
   };
 
   static awaitable<Permit> acquire(std::shared_ptr<State> state, std::size_t count) {
@@ -104,19 +123,18 @@ class Semaphore {
                   std::to_string(count) + " permits were asked of a semaphore of " + std::to_string(state->total));
     }
     if (state->take(count)) co_return Permit(std::move(state), count);
-    const auto waiter = std::make_shared<Waiter>(count, Event(state->executor));
-    state->queue.push_back(waiter);
+    Waiter waiter(*state, count);
     std::exception_ptr thrown;
     try {
-      co_await waiter->granted.wait();
+      co_await waiter.granted.wait();
     } catch (...) {
       thrown = std::current_exception();
     }
     Permit permit;
-    if (waiter->granted.is_set())
+    if (waiter.granted.is_set())
       permit = Permit(state, count);  // goes back below when we were cancelled at that moment
     if (thrown) {
-      std::erase(state->queue, waiter);
+      waiter.leave();
       state->grant();
       std::rethrow_exception(thrown);
     }

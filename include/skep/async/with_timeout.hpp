@@ -1,9 +1,7 @@
 // with_timeout: the one place where a time limit is put on an awaitable.
 #pragma once
 
-#include <asio/bind_cancellation_slot.hpp>
-#include <asio/cancellation_signal.hpp>
-#include <asio/co_spawn.hpp>
+#include <asio/this_coro.hpp>
 #include <chrono>
 #include <concepts>
 #include <exception>
@@ -46,61 +44,50 @@ namespace detail {
 }
 
 /// Cancels its operation when its time has come.
-struct TimeLimit final : Deadline {
+class TimeLimit final : public Deadline {
+ public:
+  explicit TimeLimit(Scope& operation) noexcept : operation_(&operation) {}
   void expired() noexcept override {
-    over = true;
-    signal.emit(asio::cancellation_type::terminal);
+    over_ = true;
+    operation_->cancel();
   }
-  asio::cancellation_signal signal;
-  bool over = false;
+  [[nodiscard]] bool over() const noexcept { return over_; }
+
+ private:
+  Scope* operation_;
+  bool over_ = false;
 };
 
 /// Runs `operation` until its end, or `deadline` and then its end; says whether the deadline came first.
-template <DeadlineClock C, class T>
-awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outcome<T>& outcome) {
-  const auto executor = co_await asio::this_coro::executor;
-  TimeLimit limit;
-  auto state = co_await asio::this_coro::cancellation_state;
-  auto outer = state.slot();
-  if (outer.is_connected()) outer.assign([&limit](asio::cancellation_type type) { limit.signal.emit(type); });
-  clock.deadlines().insert(limit, deadline);
-  co_await asio::co_spawn(executor, run_into(std::move(operation), outcome),
-                          asio::bind_cancellation_slot(limit.signal.slot(), use_awaitable));
-  co_return limit.over;
-}
-
-template <AlarmClock C, class T>
-awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outcome<T>& outcome) {
-  const auto executor = co_await asio::this_coro::executor;
-  TimeLimit limit;
-  auto state = co_await asio::this_coro::cancellation_state;
-  auto outer = state.slot();
-  if (outer.is_connected()) outer.assign([&limit](asio::cancellation_type type) { limit.signal.emit(type); });
-  const auto alarm = clock.alarm(deadline, [&limit] { limit.expired(); });
-  co_await asio::co_spawn(executor, run_into(std::move(operation), outcome),
-                          asio::bind_cancellation_slot(limit.signal.slot(), use_awaitable));
-  co_return limit.over;
-}
-
 template <Clock C, class T>
 awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outcome<T>& outcome) {
-  const auto group = std::make_shared<ChildGroup>(co_await asio::this_coro::executor);
-  bool ended = false;
-  bool over = false;
-  group->spawn(run_into(std::move(operation), outcome), [&](const std::exception_ptr&) {
-    ended = true;
-    group->cancel();
-  });
-  std::exception_ptr broken;  // a clock that cannot wait
-  group->spawn(clock.sleep_until(deadline), [&](std::exception_ptr thrown) {
-    if (ended) return;
-    over = !thrown;
-    if (!is_cancellation(thrown)) broken = std::move(thrown);
-    group->cancel();
-  });
-  co_await ChildGroup::join(group);
-  if (broken && !outcome) std::rethrow_exception(broken);
-  co_return over;
+  const auto executor = co_await asio::this_coro::executor;
+  Scope scope(executor, "operation");
+  TimeLimit limit(scope);
+  if constexpr (DeadlineClock<C>) {
+    clock.deadlines().insert(limit, deadline);
+    scope.spawn(run_into(std::move(operation), outcome));
+    co_await scope.join();
+  } else if constexpr (AlarmClock<C>) {
+    const auto alarm = clock.alarm(deadline, [&limit] { limit.expired(); });
+    scope.spawn(run_into(std::move(operation), outcome));
+    co_await scope.join();
+  } else {
+    Scope timer(executor, "timer");
+    Outcome<void> rang;
+    scope.spawn(run_into(std::move(operation), outcome));
+    timer.spawn([&]() -> awaitable<void> {
+      co_await run_into(clock.sleep_until(deadline), rang);
+      if (!is_cancellation(rang.error())) limit.expired();
+    });
+    co_await scope.join();
+    const bool was_over = limit.over();
+    timer.cancel();
+    co_await timer.join();
+    if (rang.error() && !is_cancellation(rang.error()) && !outcome) std::rethrow_exception(rang.error());
+    co_return was_over;
+  }
+  co_return limit.over();
 }
 
 }  // namespace detail

@@ -97,7 +97,7 @@ struct StoreRequest {
   std::vector<Bytes> subkeys;  ///< c0: regular value; empty: whole dictionary; else the MessagePack bytes of the subkey
   std::vector<Bytes> values;
   std::vector<double> expiration_times;  ///< Unix seconds
-  std::vector<bool> in_cache;            ///< keep it in the cache table only
+  Bools in_cache;                        ///< keep it in the cache table only
   NodeInfo peer;
 
   [[nodiscard]] Bytes encode() const { return encode_message(*this); }
@@ -133,7 +133,7 @@ struct StoreRequest {
 
 struct StoreResponse {
   std::optional<ResponseAuthInfo> auth;
-  std::vector<bool> store_ok;  ///< one for each entry of the request
+  Bools store_ok;  ///< one for each entry of the request
   NodeInfo peer;
 
   [[nodiscard]] Bytes encode() const { return encode_message(*this); }

@@ -10,6 +10,7 @@
 #include <protozero/pbf_reader.hpp>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -134,7 +135,7 @@ using FieldReader = protozero::pbf_reader;
 
 /// Appends one more element, unless the list is full: a foreign message decides how many there are.
 template <class T>
-[[nodiscard]] Result<void> push_bounded(std::vector<T>& list, std::size_t limit, T value) {
+[[nodiscard]] Result<void> push_bounded(std::vector<T>& list, std::size_t limit, std::type_identity_t<T> value) {
   if (list.size() >= limit) return errc::limit_exceeded;
   list.push_back(std::move(value));
   return {};
@@ -155,14 +156,17 @@ template <class Visit>
   }
 }
 
+/// The values of a repeated bool, a byte each: std::vector<bool> is a class of its own, which costs every program.
+using Bools = std::vector<std::uint8_t>;
+
 /// Adds the numbers of a packed field to a list.
 [[nodiscard]] inline Result<void> read_packed_reals(FieldReader& field, std::vector<double>& list, std::size_t limit) {
   const auto values = field.get_packed_double();
   if (values.size() > limit - std::min(limit, list.size())) return errc::limit_exceeded;
-  list.insert(list.end(), values.begin(), values.end());
+  for (const double value : values) list.push_back(value);
   return {};
 }
-[[nodiscard]] inline Result<void> read_packed_bools(FieldReader& field, std::vector<bool>& list, std::size_t limit) {
+[[nodiscard]] inline Result<void> read_packed_bools(FieldReader& field, Bools& list, std::size_t limit) {
   for (const std::uint64_t value : field.get_packed_uint64()) {
     if (const auto pushed = push_bounded(list, limit, value != 0); !pushed) return pushed;
   }

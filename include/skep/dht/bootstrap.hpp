@@ -15,6 +15,7 @@
 #include "skep/async/event.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/drive.hpp"
 #include "skep/dht/protocol.hpp"
@@ -113,7 +114,7 @@ inline std::string nobody_answered(const std::vector<p2p::PeerId>& peers, const 
 template <class State>
 awaitable<void> greet_all(std::shared_ptr<State> state, SteadyTime start, SteadyTime deadline) {
   const auto& peers = state->options.initial_peers;
-  const auto greetings = std::make_shared<Greetings>(state->net.executor(), peers.size());
+  const auto greetings = new_shared<Greetings>(state->net.executor(), peers.size());
   for (std::size_t i = 0; i < peers.size(); ++i) state->children.spawn(greet(state, i, greetings));
   SteadyTime until = deadline;
   while (greetings->pending > 0 && greetings->objection.empty()) {

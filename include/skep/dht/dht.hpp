@@ -23,6 +23,7 @@
 #include "skep/async/runner.hpp"
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/future.hpp"
 #include "skep/dht/json.hpp"
@@ -92,7 +93,7 @@ class BasicDHT {
   /// Starts the thread and joins the swarm, unless `options.start` is false. Throws what joining throws, and errors
   /// that say which address is wrong or in use, or why the identity file cannot be used.
   explicit BasicDHT(DHTOptions options = {}, V validator = {})
-      : state_(std::make_shared<State>(std::move(options), std::move(validator))) {
+      : state_(new_shared<State>(std::move(options), std::move(validator))) {
     if (state_->options.start) start();
   }
 
@@ -135,7 +136,7 @@ class BasicDHT {
   template <NodeFunction<V> F>
   [[nodiscard]] auto run_coroutine_future(F function) {
     using T = typename std::invoke_result_t<F&, Node<p2p::Host, V>>::value_type;
-    const auto stop = std::make_shared<detail::StopSwitch>(executor());
+    const auto stop = new_shared<detail::StopSwitch>(executor());
     auto call = skep::detail::keep_alive(bind(std::move(function)));
     return Future<T>(state_->runner.spawn_future(detail::StopSwitch::run(stop, std::move(call))), stop);
   }

@@ -15,30 +15,35 @@
 #include "skep/async/event.hpp"
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
+#include "skep/core/remove_where.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/answer_times.hpp"
+#include "skep/dht/local_node.hpp"
 #include "skep/dht/traversal.hpp"
 
 namespace skep::inline v0::dht::detail {
 
 /// Where requests in flight leave their answers; they may come when nobody reads them any more.
-template <class Answer>
 struct Inbox {
-  std::vector<std::pair<std::size_t, std::optional<Answer>>> answers;  // by the number of the request
+  struct Letter {
+    std::size_t request;  // its number
+    std::optional<NodeAnswer> answer;
+  };
+  std::vector<Letter> letters;
   std::shared_ptr<Event> news;
 };
 
-template <class Answer>
-awaitable<void> deliver(awaitable<std::optional<Answer>> request, std::size_t number,
-                        std::shared_ptr<Inbox<Answer>> inbox) {
-  std::optional<Answer> answer;
+inline awaitable<void> deliver(awaitable<std::optional<NodeAnswer>> request, std::size_t number,
+                               std::shared_ptr<Inbox> inbox) {
+  std::optional<NodeAnswer> answer;
   std::exception_ptr thrown;
   try {
     answer = co_await std::move(request);
   } catch (...) {
     thrown = std::current_exception();
   }
-  inbox->answers.emplace_back(number, std::move(answer));
+  inbox->letters.push_back({number, std::move(answer)});
   inbox->news->set();
   if (thrown) std::rethrow_exception(thrown);
 }
@@ -126,7 +131,7 @@ class Flights {
       }
       if (flight.lost_at <= now) traversal.failed(flight.request);
     }
-    std::erase_if(flights_, [&](const Flight& flight) { return flight.lost_at <= now; });
+    remove_where(flights_, [&](const Flight& flight) { return flight.lost_at <= now; });
   }
 
  private:
@@ -148,11 +153,11 @@ class Flights {
 /// traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
 /// limit. Throws errc::closed.
 /// @param news  set by whoever has changed the traversal meanwhile
-template <class Answer, class State>
+template <class State>
 awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, SteadyTime deadline,
-                      std::function<awaitable<std::optional<Answer>>(const Traversal::Request&)> ask,
-                      std::function<void(const Traversal::Request&, Answer)> settle, std::shared_ptr<Event> news) {
-  const auto inbox = std::make_shared<Inbox<Answer>>();
+                      std::function<awaitable<std::optional<NodeAnswer>>(const Traversal::Request&)> ask,
+                      std::function<void(const Traversal::Request&, NodeAnswer&)> settle, std::shared_ptr<Event> news) {
+  const auto inbox = new_shared<Inbox>();
   inbox->news = std::move(news);
   Flights flights;
   for (;;) {
@@ -161,13 +166,15 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
     for (auto& request : traversal.next()) {
       auto asked = ask(std::as_const(request));
       const auto number = flights.launch(std::move(request), state->answer_times, now);
-      state->children.spawn(deliver<Answer>(std::move(asked), number, inbox));
+      state->children.spawn(deliver(std::move(asked), number, inbox));
     }
     if (traversal.finished() || now >= deadline) co_return;
 
     co_await wait_until(state->net, *inbox->news, flights.next(deadline));
     inbox->news->reset();
-    for (auto answers = std::exchange(inbox->answers, {}); auto& [number, answer] : answers) {
+    std::vector<Inbox::Letter> letters;
+    letters.swap(inbox->letters);
+    for (auto& [number, answer] : letters) {
       const auto request = flights.land(number);
       if (!request) continue;
       if (!answer) {
@@ -175,7 +182,7 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
         continue;
       }
       traversal.answered(*request);
-      settle(*request, std::move(*answer));
+      settle(*request, *answer);
     }
     flights.overdue(traversal, state->net.steady_now());
   }

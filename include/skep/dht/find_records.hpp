@@ -41,25 +41,30 @@ awaitable<void> give_to_cache(std::shared_ptr<State> self, NodeEntry node, std::
 /// Gives found records to near nodes that did not have them, so that the next reader need not go so far.
 template <class State>
 void spread(const std::shared_ptr<State>& self, SearchBatch& batch) {
-  std::map<DHTID, std::pair<NodeEntry, std::vector<StoreEntry>>> by_node;
+  struct Gift {
+    NodeEntry to;
+    std::vector<StoreEntry> records;
+  };
+  std::vector<Gift> gifts;
+  std::map<DHTID, std::size_t> gift_of;  // by node
   const WallTime now = self->now();
   for (std::size_t key = 0; key < batch.size(); ++key) {
     KeySearch& search = batch[key];
     if (!search.from_network || search.lacking.empty()) continue;
     const DHTID& target = batch.targets()[key];
     const std::size_t count = std::min(self->options.cache_nearest, search.lacking.size());
-    std::partial_sort(search.lacking.begin(), search.lacking.begin() + static_cast<std::ptrdiff_t>(count),
-                      search.lacking.end(),
-                      [&](const NodeEntry& a, const NodeEntry& b) { return (a.id ^ target) < (b.id ^ target); });
-    for (std::size_t i = 0; i < count; ++i) {
-      auto& [node, entries] = by_node.try_emplace(search.lacking[i].id).first->second;
-      node = search.lacking[i];
-      entries.push_back(as_entry(target, *search.record, now));
+    const auto nearer = [&](const NodeEntry& a, const NodeEntry& b) { return (a.id ^ target) < (b.id ^ target); };
+    auto next = search.lacking.begin();
+    for (std::size_t i = 0; i < count; ++i, ++next) {  // the nearest few of a few
+      std::iter_swap(next, std::min_element(next, search.lacking.end(), nearer));
+      const auto [place, fresh] = gift_of.emplace(next->id, gifts.size());
+      if (fresh) gifts.push_back({*next, {}});
+      gifts[place->second].records.push_back(as_entry(target, *search.record, now));
     }
   }
-  for (auto& [_, gift] : by_node)
-    self->children.spawn(give_to_cache(self, std::move(gift.first), std::move(gift.second)));
+  for (Gift& gift : gifts) self->children.spawn(give_to_cache(self, std::move(gift.to), std::move(gift.records)));
 }
+
 /// Carries out a batch of searches: a regular value ends a key's search, a dictionary is joined from as many replicas
 /// as its readers want, and who wants the latest gets what all the nearest nodes know.
 template <class State>

@@ -12,6 +12,7 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/drive.hpp"
 #include "skep/dht/find_records.hpp"
@@ -80,7 +81,7 @@ std::vector<std::optional<Found>> known_records(State& self, const std::vector<D
 template <class State>
 std::shared_ptr<Reader> begin_get(const std::shared_ptr<State>& self, const std::vector<Wanted>& wanted,
                                   std::size_t num_workers) {
-  const auto reader = std::make_shared<Reader>(self->net.executor(), wanted.size());
+  const auto reader = new_shared<Reader>(self->net.executor(), wanted.size());
   const bool share = self->options.reuse_get_requests;
   const WallTime now = self->now();
   std::shared_ptr<SearchBatch> batch;
@@ -107,7 +108,7 @@ std::shared_ptr<Reader> begin_get(const std::shared_ptr<State>& self, const std:
     }
     if (!batch) {
       if (num_workers == 0) num_workers = latest ? self->options.num_workers : 1;
-      batch = std::make_shared<SearchBatch>(self->net.executor(), latest, num_workers);
+      batch = new_shared<SearchBatch>(self->net.executor(), latest, num_workers);
     }
     const std::size_t at = batch->add(want.key, std::move(search));
     batch->wait(at, reader, place, want);

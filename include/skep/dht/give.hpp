@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "skep/async/awaitable.hpp"
+#include "skep/core/bytes.hpp"
 #include "skep/dht/local_node.hpp"
 #include "skep/dht/traversal.hpp"
 
@@ -15,12 +16,12 @@ namespace skep::inline v0::dht::detail {
 
 /// Gives records to a node, in as many requests as their size takes; or keeps them, if the node is this one.
 template <class State>
-awaitable<std::optional<std::vector<bool>>> give(std::shared_ptr<State> self, NodeEntry node,
-                                                 std::vector<StoreEntry> records, bool in_cache = false) {
-  std::vector<bool> kept;
+awaitable<std::optional<NodeAnswer>> give(std::shared_ptr<State> self, NodeEntry node, std::vector<StoreEntry> records,
+                                          bool in_cache = false) {
+  NodeAnswer all;
   if (node.id == self->id) {
-    for (const auto& record : records) kept.push_back(self->keep(record, in_cache, self->now()));
-    co_return kept;
+    for (const auto& record : records) all.kept.push_back(self->keep(record, in_cache, self->now()));
+    co_return all;
   }
   for (std::size_t next = 0; next < records.size();) {
     std::vector<StoreEntry> some;
@@ -31,9 +32,9 @@ awaitable<std::optional<std::vector<bool>>> give(std::shared_ptr<State> self, No
     }
     const auto answer = co_await State::call_store(self, node, std::move(some), in_cache);
     if (!answer) co_return std::nullopt;
-    kept.insert(kept.end(), answer->begin(), answer->end());
+    append(all.kept, answer->kept);
   }
-  co_return kept;
+  co_return all;
 }
 
 }  // namespace skep::inline v0::dht::detail

@@ -54,6 +54,14 @@ struct FindAnswer {
   bool sound = true;      ///< false: it gave something that can be no record
 };
 
+/// What a node answered: to a find, what is believed of it about each key; to a store, which records it keeps.
+struct NodeAnswer {
+  Bytes message;              ///< into which the answers point
+  std::optional<DHTID> from;  ///< the id by which the node goes; none: a client
+  std::vector<FindAnswer> answers;
+  codec::Bools kept;
+};
+
 /// The tables of a node and what it decides by them. Pure: no network, time is an argument, bytes of others do not
 /// throw.
 template <RecordValidator V>

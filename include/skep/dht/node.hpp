@@ -16,6 +16,7 @@
 #include "skep/codec/msgpack.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/bootstrap.hpp"
 #include "skep/dht/drive.hpp"
@@ -51,7 +52,7 @@ class Node {
   /// Joins the swarm of `options.initial_peers`, or begins one of its own. Throws errc::unreachable when none of them
   /// answers (each is named with its reason), errc::refused when one cannot call back or its clock is wrong.
   [[nodiscard]] static awaitable<Node> create(N network, NodeOptions options = {}, V validator = {}) {
-    auto state = std::make_shared<State>(std::move(network), std::move(options), std::move(validator));
+    auto state = new_shared<State>(std::move(network), std::move(options), std::move(validator));
     state->serve();
     Node node(state);
     if (!state->options.initial_peers.empty()) co_await join_swarm(state);
@@ -149,7 +150,7 @@ class Node {
     Pointer protocol;
   };
 
-  explicit Node(Pointer protocol) : state_(std::make_shared<Owner>(std::move(protocol))) {}
+  explicit Node(Pointer protocol) : state_(new_shared<Owner>(std::move(protocol))) {}
 
   Pointer state() const {
     if (state_->protocol->closed) throw Error(errc::closed, "the DHT node is closed");

@@ -38,13 +38,6 @@ struct Pong {
   bool available = false;        ///< it could call us back
 };
 
-/// What is believed of a node's answer about several keys.
-struct FindAnswers {
-  Bytes message;              ///< into which the answers point
-  std::optional<DHTID> from;  ///< the id by which the node goes; none: a client
-  std::vector<FindAnswer> answers;
-};
-
 /// A node with its network (Hivemind's DHTProtocol). Held by shared_ptr: every coroutine keeps it. Lives on the
 /// network's executor.
 template <p2p::Network N, RecordValidator V>
@@ -103,10 +96,9 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     co_return Pong{node_id, {response->dht_time}, response->available};
   }
 
-  /// Gives records to a node. @return whether it keeps each; nothing when it failed, which is remembered
-  static awaitable<std::optional<std::vector<bool>>> call_store(Pointer self, NodeEntry node,
-                                                                std::vector<StoreEntry> entries,
-                                                                bool in_cache = false) {
+  /// Gives records to a node. @return which it keeps; nothing when it failed, which is remembered
+  static awaitable<std::optional<NodeAnswer>> call_store(Pointer self, NodeEntry node, std::vector<StoreEntry> entries,
+                                                         bool in_cache = false) {
     codec::StoreRequest request;
     request.peer = self->info();
     for (auto& entry : entries) {
@@ -124,11 +116,13 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
       co_return std::nullopt;
     }
     self->answered(node, response->peer);
-    co_return std::move(response->store_ok);
+    NodeAnswer answer;
+    answer.kept = std::move(response->store_ok);
+    co_return answer;
   }
 
   /// Asks a node about keys. @return an answer for each; nothing when it failed, which is remembered
-  static awaitable<std::optional<FindAnswers>> call_find(Pointer self, NodeEntry node, std::vector<DHTID> keys) {
+  static awaitable<std::optional<NodeAnswer>> call_find(Pointer self, NodeEntry node, std::vector<DHTID> keys) {
     codec::FindRequest request;
     request.peer = self->info();
     for (const DHTID& key : keys) request.keys.push_back(to_bytes(key.bytes()));
@@ -140,7 +134,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
       co_return std::nullopt;
     }
     self->answered(node, reply->peer);
-    FindAnswers found;
+    NodeAnswer found;
     found.from = Protocol::id_in(reply->peer);
     found.answers.reserve(keys.size());
     bool sound = true;

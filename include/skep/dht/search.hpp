@@ -12,6 +12,7 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/async/cancellation.hpp"
 #include "skep/async/event.hpp"
+#include "skep/core/remove_where.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/bootstrap.hpp"
 #include "skep/dht/drive.hpp"
@@ -37,7 +38,7 @@ Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::s
   for (std::size_t key = 0; key < targets.size(); ++key) {
     auto nearest = self.table.nearest(targets[key], self.options.bucket_size);
     const auto banned = [&](const NodeEntry& node) { return self.banned(node.contact); };
-    if (!std::all_of(nearest.begin(), nearest.end(), banned)) std::erase_if(nearest, banned);
+    if (!std::all_of(nearest.begin(), nearest.end(), banned)) remove_where(nearest, banned);
     traversal.add(key, nearest);
   }
   return traversal;
@@ -56,7 +57,7 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
     for (const std::size_t key : request.keys) keys.push_back(traversal.target(key));
     return State::call_find(self, request.node, std::move(keys));
   };
-  const auto settle = [&](const Traversal::Request& request, FindAnswers found) {
+  const auto settle = [&](const Traversal::Request& request, NodeAnswer& found) {
     const SteadyTime now = self->net.steady_now();
     for (std::size_t i = 0; i < request.keys.size(); ++i) {
       FindAnswer& answer = found.answers[i];
@@ -69,7 +70,7 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
       traversal.renamed(key, request.node.id, found.from);
     }
   };
-  co_await drive<FindAnswers>(self, traversal, deadline, ask, settle, std::move(news));
+  co_await drive(self, traversal, deadline, ask, settle, std::move(news));
 }
 
 /// The nodes nearest to each of some ids.

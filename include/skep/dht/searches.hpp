@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "skep/async/event.hpp"
+#include "skep/core/remove_where.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/dht/record.hpp"
@@ -122,7 +123,7 @@ class SearchBatch : public std::enable_shared_from_this<SearchBatch> {
   /// Hands the key's record to those for whom it is enough. @return whether anybody still waits
   bool serve(std::size_t key) {
     KeySearch& search = keys_[key];
-    std::erase_if(search.waiters, [&](const KeySearch::Waiter& waiter) {
+    remove_where(search.waiters, [&](const KeySearch::Waiter& waiter) {
       if (!search.enough(waiter.sufficient, waiter.replicas)) return false;
       waiter.reader->deliver(waiter.place, search.record);
       return true;
@@ -146,7 +147,7 @@ class SearchBatch : public std::enable_shared_from_this<SearchBatch> {
   /// One who waits for a key no longer does. @return what is known of it
   std::optional<Record> leave(std::size_t key, const Reader* reader) {
     KeySearch& search = keys_[key];
-    std::erase_if(search.waiters, [&](const KeySearch::Waiter& waiter) { return waiter.reader.get() == reader; });
+    remove_where(search.waiters, [&](const KeySearch::Waiter& waiter) { return waiter.reader.get() == reader; });
     if (!search.waiters.empty()) return search.record;
     search.over = true;
     if (traversal) traversal->finish(key);

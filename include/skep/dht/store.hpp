@@ -14,6 +14,7 @@
 #include "skep/async/event.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/drive.hpp"
 #include "skep/dht/give.hpp"
@@ -159,19 +160,19 @@ awaitable<void> place_all(std::shared_ptr<State> self, std::shared_ptr<Storing> 
     }
     return give(self, request.node, std::move(records));
   };
-  const auto settle = [&](const Traversal::Request& request, std::vector<bool> kept) {
+  const auto settle = [&](const Traversal::Request& request, const NodeAnswer& answer) {
     std::size_t next = 0;
     for (const std::size_t key : request.keys) {
       storing->missing[key] -= std::min<std::size_t>(storing->missing[key], 1);
       for (const std::size_t item : storing->items_of[key]) {
         StoreResult& result = storing->results[item];
         if (item == storing->items_of[key].front() && result == StoreResult{}) --storing->unanswered;
-        ++(kept[next++] ? result.accepted : result.rejected);
+        ++(answer.kept[next++] != 0 ? result.accepted : result.rejected);
       }
     }
     if (storing->unanswered == 0) storing->answered.set();
   };
-  co_await drive<std::vector<bool>>(self, *storing->placement, deadline, ask, settle, storing->news);
+  co_await drive(self, *storing->placement, deadline, ask, settle, storing->news);
   for (std::size_t key = 0; key < storing->targets.size(); ++key) {
     for (const std::size_t item : storing->items_of[key]) {
       storing->results[item].failed = storing->missing[key];
@@ -183,7 +184,7 @@ awaitable<void> place_all(std::shared_ptr<State> self, std::shared_ptr<Storing> 
 template <class State>
 awaitable<std::vector<StoreResult>> store_all(std::shared_ptr<State> self, std::vector<StoreItem> items,
                                               StoreOptions options) {
-  const auto storing = std::make_shared<Storing>(self->net.executor());
+  const auto storing = new_shared<Storing>(self->net.executor());
   storing->results.resize(items.size());
   std::map<DHTID, std::size_t> index;
   const WallTime now = self->now();

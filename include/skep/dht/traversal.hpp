@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "skep/core/remove_where.hpp"
 #include "skep/dht/key.hpp"
 #include "skep/kademlia/disjoint_lookup.hpp"
 #include "skep/kademlia/lookup.hpp"
@@ -40,7 +42,7 @@ class Traversal {
 
   /// @param self  never asked; nothing if this node is itself a candidate
   Traversal(const std::vector<DHTID>& targets, const std::optional<DHTID>& self, TraversalOptions options = {})
-      : options_(options), done_(targets.size(), false) {
+      : options_(options), done_(targets.size(), 0) {
     lookups_.reserve(targets.size());
     for (const DHTID& target : targets) {
       lookups_.emplace_back(target, self, options.disjoint_paths,
@@ -64,38 +66,41 @@ class Traversal {
   /// The requests to send now, counted as in flight.
   [[nodiscard]] std::vector<Request> next() {
     std::vector<Request> requests;
-    if (std::count(done_.begin(), done_.end(), false) == 1) {  // nobody to share with
-      const auto key = static_cast<std::size_t>(std::find(done_.begin(), done_.end(), false) - done_.begin());
+    if (std::count(done_.begin(), done_.end(), 0) == 1) {  // nobody to share with
+      const auto key = static_cast<std::size_t>(std::find(done_.begin(), done_.end(), 0) - done_.begin());
       while (auto node = lookups_[key].next()) requests.push_back({*std::move(node), {key}});
       return requests;
     }
-    std::map<DHTID, Offer> offers;
-    std::vector<std::vector<Offer*>> offers_of(size());
+    std::vector<Offer> offers;
+    std::map<DHTID, std::size_t> offer_of;                    // by node
+    std::vector<std::vector<std::size_t>> offers_to(size());  // by key
     std::vector<std::size_t> room(size(), 0);
     for (std::size_t key = 0; key < size(); ++key) {
-      if (done_[key]) continue;
+      if (done_[key] != 0) continue;
       room[key] = lookups_[key].room();
       const auto choices = lookups_[key].choices(std::max(options_.packing, room[key]));
       for (std::size_t rank = 0; rank < choices.size(); ++rank) {
-        Offer& offer = offers.try_emplace(choices[rank]->id, Offer{*choices[rank], {}, rank}).first->second;
+        const auto [place, fresh] = offer_of.emplace(choices[rank]->id, offers.size());
+        if (fresh) offers.push_back({*choices[rank], {}, rank});
+        Offer& offer = offers[place->second];
         offer.rank = std::min(offer.rank, rank);
         offer.keys.push_back(key);
-        offers_of[key].push_back(&offer);
+        offers_to[key].push_back(place->second);
       }
     }
     for (;;) {
-      const auto best = std::max_element(offers.begin(), offers.end(), [](const auto& a, const auto& b) {
-        const std::size_t n = a.second.keys.size();
-        return n != b.second.keys.size() ? n < b.second.keys.size() : a.second.rank > b.second.rank;
+      const auto best = std::max_element(offers.begin(), offers.end(), [](const Offer& a, const Offer& b) {
+        if (a.keys.size() != b.keys.size()) return a.keys.size() < b.keys.size();
+        return a.rank != b.rank ? a.rank > b.rank : b.node.id < a.node.id;
       });
-      if (best == offers.end() || best->second.keys.empty()) return requests;
-      Request request{best->second.node, best->second.keys};
+      if (best == offers.end() || best->keys.empty()) return requests;
+      Request request{best->node, best->keys};
       request.keys.resize(std::min(request.keys.size(), options_.keys_per_request));
       for (const std::size_t key : request.keys) {
         lookups_[key].ask(request.node.id);
-        std::erase(best->second.keys, key);
+        withdraw(*best, key);
         if (--room[key] > 0) continue;
-        for (Offer* const offer : offers_of[key]) std::erase(offer->keys, key);
+        for (const std::size_t offer : offers_to[key]) withdraw(offers[offer], key);
       }
       requests.push_back(std::move(request));
     }
@@ -120,19 +125,19 @@ class Traversal {
   }
 
   /// A key needs no more answers.
-  void finish(std::size_t key) { done_[key] = true; }
+  void finish(std::size_t key) { done_[key] = 1; }
   /// Asks more nodes at once for a key.
   void widen(std::size_t key, std::size_t parallelism) { lookups_[key].set_parallelism(parallelism); }
 
   /// Nothing is left to ask or worth waiting for.
   [[nodiscard]] bool finished() {
     for (std::size_t key = 0; key < size(); ++key) {
-      if (!done_[key] && !lookups_[key].finished()) return false;
-      done_[key] = true;
+      if (done_[key] == 0 && !lookups_[key].finished()) return false;
+      done_[key] = 1;
     }
     return true;
   }
-  [[nodiscard]] bool finished(std::size_t key) const { return done_[key] || lookups_[key].finished(); }
+  [[nodiscard]] bool finished(std::size_t key) const { return done_[key] != 0 || lookups_[key].finished(); }
 
   /// The nearest nodes that have not failed, nearest first.
   [[nodiscard]] std::vector<NodeEntry> nearest(std::size_t key, std::size_t count) const {
@@ -146,10 +151,13 @@ class Traversal {
     std::vector<std::size_t> keys;  // that could ask it
     std::size_t rank;               // how near it is at best
   };
+  static void withdraw(Offer& offer, std::size_t key) {
+    remove_where(offer.keys, [key](std::size_t other) { return other == key; });
+  }
 
   TraversalOptions options_;
   std::vector<kademlia::DisjointLookup<DHTID, p2p::PeerId>> lookups_;
-  std::vector<bool> done_;
+  std::vector<std::uint8_t> done_;  // by key
 };
 
 }  // namespace skep::inline v0::dht

@@ -33,12 +33,10 @@ class DisjointLookup {
   /// Adds peers from the own routing table.
   void add(std::span<const entry_type> entries) {
     if (paths_.size() == 1) return paths_.front().add(entries);
-    std::vector<const entry_type*> sorted;
-    for (const auto& entry : entries) sorted.push_back(&entry);
-    std::sort(sorted.begin(), sorted.end(),
-              [&](const auto* a, const auto* b) { return (a->id ^ target()) < (b->id ^ target()); });
-    for (const auto* const entry : sorted) {
-      add(*entry, next_path_);
+    std::vector<entry_type> sorted;
+    for (const auto& entry : entries) insert_by_distance(sorted, 0, entry);
+    for (const auto& entry : sorted) {
+      add(entry, next_path_);
       next_path_ = (next_path_ + 1) % paths_.size();
     }
   }
@@ -136,17 +134,22 @@ class DisjointLookup {
       for (const auto& path : paths_) {
         path.visit(slow_ones, [&](const entry_type& entry) {
           const auto same = [&](const entry_type& known) { return known.id == entry.id; };
-          if (std::none_of(out.begin(), out.end(), same)) out.push_back(entry);
+          if (std::none_of(out.begin(), out.end(), same)) insert_by_distance(out, first, entry);
         });
       }
-      std::sort(out.begin() + static_cast<std::ptrdiff_t>(first), out.end(),
-                [&](const auto& a, const auto& b) { return (a.id ^ target()) < (b.id ^ target()); });
     }
     if (out.size() > count) out.erase(out.begin() + static_cast<std::ptrdiff_t>(count), out.end());
     return out;
   }
 
  private:
+  /// Puts an entry where it belongs among those from `first` on, of which there are a bucket's or so.
+  void insert_by_distance(std::vector<entry_type>& list, std::size_t first, const entry_type& entry) const {
+    const auto place = std::upper_bound(
+        list.begin() + static_cast<std::ptrdiff_t>(first), list.end(), entry,
+        [&](const entry_type& a, const entry_type& b) { return (a.id ^ target()) < (b.id ^ target()); });
+    list.insert(place, entry);
+  }
   void add(const entry_type& entry, std::size_t path) {
     for (std::size_t other = 0; other < paths_.size(); ++other) {
       if (other != path && paths_[other].has_asked(entry.contact)) return;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "skep/core/remove_where.hpp"
 #include "skep/kademlia/id.hpp"
 
 namespace skep::inline v0::kademlia {
@@ -131,8 +132,8 @@ class Lookup {
   }
   /// Drops a peer that was not asked yet, under all its ids.
   void forget(const Contact& contact) {
-    std::erase_if(candidates_,
-                  [&](const Candidate& c) { return c.state == State::fresh && c.entry.contact == contact; });
+    remove_where(candidates_,
+                 [&](const Candidate& c) { return c.state == State::fresh && c.entry.contact == contact; });
   }
   /// Whether a peer was asked, be it under this id or any.
   [[nodiscard]] bool has_asked(const Id& id) const {

@@ -12,6 +12,7 @@
 
 #include "skep/core/endian.hpp"
 #include "skep/core/random.hpp"
+#include "skep/core/remove_where.hpp"
 #include "skep/core/time.hpp"
 #include "skep/kademlia/id.hpp"
 
@@ -41,6 +42,14 @@ struct SplitBuckets {
   }
 };
 static_assert(BucketPolicy<SplitBuckets>);
+
+namespace detail {
+/// A peer of a bucket in the order of distances.
+struct Ranked {
+  std::uint64_t high;  // the first bits of the distance, which nearly always tell
+  std::size_t place;   // in its bucket
+};
+}  // namespace detail
 
 /// Known peers in buckets by the prefix of their id. Pure: the caller reports who was heard and who was silent, and is
 /// told whom to ping. Bounded: at most (bucket_size + replacements) peers a bucket.
@@ -121,7 +130,7 @@ class RoutingTable {
       }
       return true;
     }
-    return std::erase_if(bucket.spare, [&](const entry_type& entry) { return entry.id == id; }) > 0;
+    return remove_where(bucket.spare, [&](const entry_type& entry) { return entry.id == id; }) > 0;
   }
   /// The same for whatever id a contact has. @return whether it was known
   bool silent_contact(const Contact& contact) {
@@ -149,7 +158,7 @@ class RoutingTable {
   /// Entries are valid until the table changes.
   template <std::predicate<const Entry<Id, Contact>&> Visit>
   void visit_nearest(const Id& target, Visit visit) const {
-    std::vector<Ranked> sorted;  // of one bucket at a time
+    std::vector<detail::Ranked> sorted;  // of one bucket at a time
     visit_range(0, buckets_.size(), 0, target, visit, sorted);
   }
   /// The exact `count` nearest active peers, nearest first; `exclude` is skipped without shortening the list.
@@ -202,11 +211,6 @@ class RoutingTable {
     std::vector<entry_type> spare;  // newest last
   };
 
-  struct Ranked {
-    std::uint64_t high;  // the first bits of the distance, which nearly always tell
-    const entry_type* entry;
-  };
-
   static bool covers(const Bucket& bucket, const Id& id) noexcept {
     return (bucket.lower ^ id).leading_zeros() >= bucket.depth;
   }
@@ -231,7 +235,7 @@ class RoutingTable {
   }
 
   void keep_spare(Bucket& bucket, entry_type entry) {
-    std::erase_if(bucket.spare, [&](const entry_type& known) { return known.id == entry.id; });
+    remove_where(bucket.spare, [&](const entry_type& known) { return known.id == entry.id; });
     if (policy_.replacements == 0) return;
     if (bucket.spare.size() >= policy_.replacements) bucket.spare.erase(bucket.spare.begin());
     bucket.spare.push_back(std::move(entry));
@@ -270,22 +274,33 @@ class RoutingTable {
     buckets_.insert(buckets_.begin() + static_cast<std::ptrdiff_t>(at) + 1, std::move(upper));
   }
 
+  /// Sorts one bucket's peers by their distance to `target`.
+  static void rank(const std::vector<Slot>& slots, const Id& target, std::vector<detail::Ranked>& sorted) {
+    const auto nearer = [&](const detail::Ranked& a, const detail::Ranked& b) {
+      if (a.high != b.high) return a.high < b.high;
+      return (slots[a.place].entry.id ^ target) < (slots[b.place].entry.id ^ target);
+    };
+    sorted.clear();
+    for (std::size_t place = 0; place < slots.size(); ++place) {
+      const auto high = load_be<std::uint64_t>((slots[place].entry.id ^ target).bytes().data());
+      const detail::Ranked item{high, place};
+      sorted.insert(std::upper_bound(sorted.begin(), sorted.end(), item, nearer), item);
+    }
+  }
+
   /// Buckets [first, last) share the first `depth` bits and are a subtree: the half on the target's side is nearer as a
   /// whole. @return false when `visit` has seen enough
   template <class Visit>
   bool visit_range(std::size_t first, std::size_t last, std::size_t depth, const Id& target, Visit& visit,
-                   std::vector<Ranked>& sorted) const {
+                   std::vector<detail::Ranked>& sorted) const {
     if (first == last) return true;
     if (last - first == 1) {
-      sorted.clear();
-      for (const auto& slot : buckets_[first].active) {
-        sorted.push_back({load_be<std::uint64_t>((slot.entry.id ^ target).bytes().data()), &slot.entry});
+      const auto& slots = buckets_[first].active;
+      rank(slots, target, sorted);
+      for (const detail::Ranked& item : sorted) {
+        if (!visit(slots[item.place].entry)) return false;
       }
-      std::sort(sorted.begin(), sorted.end(), [&](const Ranked& a, const Ranked& b) {
-        if (a.high != b.high) return a.high < b.high;
-        return (a.entry->id ^ target) < (b.entry->id ^ target);
-      });
-      return std::all_of(sorted.begin(), sorted.end(), [&](const Ranked& item) { return visit(*item.entry); });
+      return true;
     }
     std::size_t middle = first;
     while (middle < last && !buckets_[middle].lower.bit(depth)) ++middle;

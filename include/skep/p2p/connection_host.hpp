@@ -11,6 +11,7 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/async/deadline_wheel.hpp"
 #include "skep/core/bytes.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/p2p/standing.hpp"
 #include "skep/p2p/stream_machine.hpp"
@@ -42,7 +43,7 @@ class ConnectionHost {
   ConnectionHost(Executor executor, Options options)
       : executor_(executor),
         options_(options),
-        turn_(std::make_shared<Turn>(executor)),
+        turn_(new_shared<Turn>(executor)),
         deadlines_(executor),
         standings_(options.standing) {}
   ConnectionHost(const ConnectionHost&) = delete;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "skep/core/remove_where.hpp"
 #include "skep/p2p/connection.hpp"
 #include "skep/p2p/peer_id.hpp"
 
@@ -23,7 +24,7 @@ class ConnectionTable {
   bool erase(const Connection& connection) {
     const auto found = table_.find(connection.peer());
     if (found == table_.end()) return false;
-    const auto erased = std::erase_if(found->second, [&](const auto& one) { return one.get() == &connection; });
+    const auto erased = remove_where(found->second, [&](const auto& one) { return one.get() == &connection; });
     if (found->second.empty()) table_.erase(found);
     size_ -= erased;
     return erased > 0;

@@ -21,6 +21,7 @@
 #include "skep/async/scope.hpp"
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/p2p/host_options.hpp"
 #include "skep/p2p/multiaddr.hpp"
@@ -137,7 +138,7 @@ class Dialer {
   /// @param addresses  in the order of preference; those that are not plain TCP fail
   [[nodiscard]] awaitable<DialResult> dial(PeerId expected, std::vector<Multiaddr> addresses) {
     const SteadyTime begin = clock_.steady_now();
-    auto race = std::make_shared<Race>(clock_.executor());
+    auto race = new_shared<Race>(clock_.executor());
     race->left = addresses.size();
     Scope attempts(clock_.executor(), "p2p dial");
     std::exception_ptr interrupted;

@@ -16,6 +16,7 @@
 #include "skep/async/with_timeout.hpp"
 #include "skep/codec/rpc_messages.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/p2p/host_options.hpp"
 #include "skep/p2p/host_state.hpp"
@@ -47,8 +48,8 @@ class Host {
 
   /// Listens at once. @throws Error for an address that cannot be listened on or an identity file that cannot be used
   explicit Host(Executor executor, HostOptions options = {})
-      : owner_(std::make_shared<Owner>(std::make_shared<HostState>(std::move(executor), std::move(options)))) {
-    const auto services = std::make_shared<Services>(state());
+      : owner_(new_shared<Owner>(new_shared<HostState>(std::move(executor), std::move(options)))) {
+    const auto services = new_shared<Services>(state());
     services->install(state());
     state().services = services;
     state().listen();
@@ -112,7 +113,7 @@ class Host {
   /// The same, with bodies received into sinks.
   void handle(std::string method, Handler handler, SinkFactory sinks) {
     auto registration =
-        std::make_shared<const UnaryRegistration>(UnaryRegistration{method, std::move(handler), std::move(sinks)});
+        new_shared<const UnaryRegistration>(UnaryRegistration{method, std::move(handler), std::move(sinks)});
     register_protocol(std::move(method), [weak = std::weak_ptr(owner_->state), registration](Connection& connection) {
       const auto state = weak.lock();
       return state ? std::make_shared<UnaryService>(state, registration, connection, state->tasks(),
@@ -162,7 +163,7 @@ class Host {
   struct Services {
     explicit Services(HostState& state)
         : routing(state),
-          identify(std::make_shared<IdentifyService>(state, [this](const auto& connection, const auto& description) {
+          identify(new_shared<IdentifyService>(state, [this](const auto& connection, const auto& description) {
             const auto& protocols = description.protocols;
             routing.identified(connection->peer(),
                                std::find(protocols.begin(), protocols.end(), routing_protocol) != protocols.end());
@@ -172,7 +173,7 @@ class Host {
       identify->install();
       if (state.options().serve_routing) routing.install();
       state.protocols().insert(std::string(ping_protocol), [&state](Connection&) {
-        return std::make_shared<PingService>(state.shared_from_this(), state.options().limits.ping_idle_timeout);
+        return new_shared<PingService>(state.shared_from_this(), state.options().limits.ping_idle_timeout);
       });
       state.hooks.connected = [this](const auto& connection) { identify->connected(connection); };
       state.hooks.protocols_changed = [this] { identify->protocols_changed(); };

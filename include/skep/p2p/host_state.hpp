@@ -25,6 +25,7 @@
 #include "skep/codec/rpc_messages.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/random.hpp"
 #include "skep/core/time.hpp"
 #include "skep/crypto/random.hpp"
@@ -59,11 +60,11 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       : ConnectionHost(executor, connection_options(options.limits)),
         options_(std::move(options)),
         identity_(make_identity(options_)),
-        credentials_(std::make_shared<NoiseCredentials>(identity_)),
+        credentials_(new_shared<NoiseCredentials>(identity_)),
         arrivals_(options_.limits.standing),
         random_(options_.seed ? *options_.seed : random_seed()),
         scope_(executor, "p2p host"),
-        tasks_(std::make_shared<TaskCount>(executor)),
+        tasks_(new_shared<TaskCount>(executor)),
         connections_gone_(executor) {
     connections_gone_.set();
   }
@@ -168,7 +169,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       log(LogLevel::info, "p2p", "refused a connection of " + peer.to_string() + ": too many");
       return false;
     }
-    auto connection = std::make_shared<Connection>(shared_from_this(), std::move(upgraded));
+    auto connection = new_shared<Connection>(shared_from_this(), std::move(upgraded));
     connections_.insert(connection);
     connections_gone_.reset();
     store_.connected(peer);
@@ -273,7 +274,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
 
   std::shared_ptr<DialJob> dial_job(const PeerId& peer, Search search) {
     if (const auto running = jobs(search).find(peer); running != jobs(search).end()) return running->second;
-    auto job = std::make_shared<DialJob>(executor());
+    auto job = new_shared<DialJob>(executor());
     jobs(search)[peer] = job;
     scope_.spawn(run_dial(shared_from_this(), job, peer, search));
     return job;

@@ -13,6 +13,7 @@
 #include "skep/codec/libp2p_messages.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/remove_where.hpp"
 #include "skep/core/result.hpp"
 #include "skep/p2p/multiaddr.hpp"
 #include "skep/p2p/peer_id.hpp"
@@ -34,7 +35,7 @@ enum class AddressScope { loopback, private_network, global };
 /// loopback, elsewhere only global ones. p2pd keeps a peer's addresses by this rule, so others need not be sent.
 [[nodiscard]] inline std::vector<Multiaddr> addresses_for(std::vector<Multiaddr> addresses, const Multiaddr& remote) {
   const AddressScope scope = scope_of(remote);
-  std::erase_if(addresses, [&](const Multiaddr& address) { return scope_of(address) < scope; });
+  remove_where(addresses, [&](const Multiaddr& address) { return scope_of(address) < scope; });
   return addresses;
 }
 

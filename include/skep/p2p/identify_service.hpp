@@ -10,6 +10,7 @@
 #include "skep/async/deadline_wheel.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/log.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/p2p/connection.hpp"
 #include "skep/p2p/host_state.hpp"
@@ -36,7 +37,7 @@ class IdentifyWriter final : public StreamMachine, public std::enable_shared_fro
   static void push(Connection& connection, const Bytes& message) {
     Bytes bytes = protocol_greeting(identify_push_protocol);
     append(bytes, message);
-    const auto writer = std::make_shared<IdentifyWriter>(std::move(bytes));
+    const auto writer = new_shared<IdentifyWriter>(std::move(bytes));
     if (connection.open(writer)) writer->on_attached();
   }
 
@@ -129,7 +130,7 @@ class IdentifyService final : public std::enable_shared_from_this<IdentifyServic
   /// Registers both protocols.
   void install() {
     state_.protocols().insert(std::string(identify_protocol), [this](Connection& connection) {
-      return std::make_shared<detail::IdentifyWriter>(describe(connection));
+      return new_shared<detail::IdentifyWriter>(describe(connection));
     });
     state_.protocols().insert(std::string(identify_push_protocol),
                               [this](Connection& connection) { return reading(connection.shared_from_this()); });
@@ -155,7 +156,7 @@ class IdentifyService final : public std::enable_shared_from_this<IdentifyServic
   }
 
   [[nodiscard]] std::shared_ptr<detail::IdentifyReading> reading(const std::shared_ptr<Connection>& connection) {
-    return std::make_shared<detail::IdentifyReading>(
+    return new_shared<detail::IdentifyReading>(
         state_.shared_from_this(), connection, state_.options().limits.identify_timeout,
         [weak = weak_from_this()](Connection& from, PeerDescription description) {
           if (const auto self = weak.lock()) self->heard(from, std::move(description));

@@ -19,6 +19,8 @@
 
 #include "skep/async/awaitable.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/handle.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/p2p/multiaddr.hpp"
 
 namespace skep::inline v0::p2p {
@@ -31,7 +33,7 @@ namespace skep::inline v0::p2p {
     throw Error(skep::errc::invalid_argument, "cannot listen on " + address.to_string() +
                                                   ": give it as /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT");
   }
-  auto acceptor = std::make_shared<asio::ip::tcp::acceptor>(std::move(executor));
+  auto acceptor = new_shared<asio::ip::tcp::acceptor>(std::move(executor));
   try {
     const asio::ip::tcp::endpoint where(asio::ip::make_address(endpoint->host), endpoint->port);
     acceptor->open(where.protocol());
@@ -57,10 +59,7 @@ inline void append_reachable(std::vector<Multiaddr>& to, const asio::ip::tcp::en
   if (!local.address().is_unspecified()) return add(local.address().to_string());
   ifaddrs* first = nullptr;
   if (getifaddrs(&first) != 0) return;
-  struct Free {
-    void operator()(ifaddrs* list) const noexcept { freeifaddrs(list); }
-  };
-  const std::unique_ptr<ifaddrs, Free> list(first);
+  const Handle<ifaddrs, freeifaddrs> list(first);
   for (const ifaddrs* one = first; one != nullptr; one = one->ifa_next) {
     if (one->ifa_addr == nullptr || (one->ifa_flags & IFF_UP) == 0) continue;
     std::array<char, INET6_ADDRSTRLEN> text{};

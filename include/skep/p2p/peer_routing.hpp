@@ -14,6 +14,7 @@
 #include "skep/codec/kad_messages.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/remove_where.hpp"
 #include "skep/core/result.hpp"
 #include "skep/crypto/hash.hpp"
 #include "skep/kademlia/id.hpp"
@@ -186,7 +187,7 @@ class FindPeer {
   /// @return whom the answer named with addresses: to be remembered for a short while, for some will be asked next
   std::vector<RoutedPeer> answered(const PeerId& peer, const codec::KadMessage& answer) {
     auto named = read_closer_peers(answer);
-    std::erase_if(named, [](const RoutedPeer& one) { return one.addresses.empty(); });
+    remove_where(named, [](const RoutedPeer& one) { return one.addresses.empty(); });
     for (const auto& one : named) {
       if (one.id != target_) {
         add(one.id);

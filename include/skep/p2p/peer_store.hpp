@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "skep/core/remove_where.hpp"
 #include "skep/core/time.hpp"
 #include "skep/p2p/multiaddr.hpp"
 #include "skep/p2p/peer_id.hpp"
@@ -81,7 +82,6 @@ class PeerStore {
     if (found == peers_.end() || found->second.connections == 0) return;
     Peer& known = found->second;
     known.protocols = std::move(protocols);
-    std::sort(known.protocols.begin(), known.protocols.end());
     for (auto& address : known.addresses) address.told_by_itself = false;
     const SteadyTime expires = deadline_after(now, limits_.after_disconnect);
     for (const auto& address : addresses) {
@@ -105,8 +105,8 @@ class PeerStore {
   /// Whether a connected peer listed the protocol. False may also mean that it has told nothing yet.
   [[nodiscard]] bool supports(const PeerId& peer, std::string_view protocol) const noexcept {
     const auto known = peers_.find(peer);
-    return known != peers_.end() &&
-           std::binary_search(known->second.protocols.begin(), known->second.protocols.end(), protocol);
+    return known != peers_.end() && std::find(known->second.protocols.begin(), known->second.protocols.end(),
+                                              protocol) != known->second.protocols.end();
   }
 
   /// All addresses that are remembered, dialable or not: what other peers are told about this one.
@@ -123,15 +123,14 @@ class PeerStore {
   /// The TCP addresses that may be dialled now, those that failed less often first.
   [[nodiscard]] std::vector<Multiaddr> dialable(const PeerId& peer, SteadyTime now) const {
     std::vector<const Address*> usable;
+    const auto fewer_failures = [](const Address* a, const Address* b) { return a->failures < b->failures; };
     if (const auto known = peers_.find(peer); known != peers_.end()) {
       for (const auto& address : known->second.addresses) {
-        if (remembered(known->second, address, now) && address.multiaddr.tcp() && address.blocked_until <= now) {
-          usable.push_back(&address);
-        }
+        if (!remembered(known->second, address, now) || !address.multiaddr.tcp() || address.blocked_until > now)
+          continue;
+        usable.insert(std::upper_bound(usable.begin(), usable.end(), &address, fewer_failures), &address);
       }
     }
-    std::stable_sort(usable.begin(), usable.end(),
-                     [](const Address* a, const Address* b) { return a->failures < b->failures; });
     std::vector<Multiaddr> out;
     out.reserve(usable.size());
     for (const Address* address : usable) out.push_back(address->multiaddr);
@@ -178,7 +177,7 @@ class PeerStore {
   };
   struct Peer {
     std::vector<Address> addresses;
-    std::vector<std::string> protocols;  // sorted
+    std::vector<std::string> protocols;
     std::string agent;
     std::size_t connections = 0;
   };
@@ -209,7 +208,7 @@ class PeerStore {
       known.expires = std::max(known.expires, expires);
       return &known;
     }
-    std::erase_if(peer.addresses, [&](const Address& known) { return !remembered(peer, known, now); });
+    remove_where(peer.addresses, [&](const Address& known) { return !remembered(peer, known, now); });
     if (peer.addresses.size() >= limits_.addresses) {  // what is forgotten first gives way, if it is no longer-lived
       const auto soonest = std::min_element(peer.addresses.begin(), peer.addresses.end(), [](auto& a, auto& b) {
         return a.told_by_itself != b.told_by_itself ? b.told_by_itself : a.expires < b.expires;

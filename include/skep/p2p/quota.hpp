@@ -6,13 +6,14 @@
 #include <utility>
 
 #include "skep/async/event.hpp"
+#include "skep/core/new_shared.hpp"
 
 namespace skep::inline v0::p2p {
 
 /// A number of bytes that the requests of one peer share. Copies share it.
 class Quota {
  public:
-  explicit Quota(std::size_t limit) : left_(std::make_shared<std::size_t>(limit)) {}
+  explicit Quota(std::size_t limit) : left_(new_shared<std::size_t>(limit)) {}
 
   /// Some bytes taken from the quota until it is destroyed or assigned to; false when there were not enough.
   class Share {

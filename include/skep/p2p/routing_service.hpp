@@ -21,6 +21,7 @@
 #include "skep/codec/kad_messages.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 #include "skep/p2p/byte_stream.hpp"
 #include "skep/p2p/connection.hpp"
@@ -111,7 +112,7 @@ class RoutingService {
   /// Registers the protocol.
   void install() {
     state_.protocols().insert(std::string(routing_protocol), [this](Connection& connection) {
-      return std::make_shared<detail::RoutingStream>(
+      return new_shared<detail::RoutingStream>(
           state_.shared_from_this(), state_.options().limits.routing_idle_timeout,
           [this, peer = connection.peer(), remote = remote_address(connection)](const codec::KadMessage& question) {
             return answer(question, peer, remote);
@@ -133,7 +134,7 @@ class RoutingService {
       FindPeer machine;
       Event news;
     };
-    const auto search = std::make_shared<Search>(self.routing_, target, state->executor());
+    const auto search = new_shared<Search>(self.routing_, target, state->executor());
     state->for_each_connection([&](const std::shared_ptr<Connection>& connection) {
       // one that has not told what it speaks may as well be asked
       if (!connection->identified() || state->store().supports(connection->peer(), routing_protocol)) {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "skep/core/error.hpp"
+#include "skep/core/new_shared.hpp"
 #include "skep/core/time.hpp"
 
 namespace skep::inline v0::p2p {
@@ -89,7 +90,7 @@ class StandingTable {
   [[nodiscard]] std::shared_ptr<Standing> of(const std::string& whose, SteadyTime now) {
     if (const auto found = table_.find(whose); found != table_.end()) return found->second;
     if (table_.size() >= most_) make_room(now);
-    return table_.emplace(whose, std::make_shared<Standing>(options_)).first->second;
+    return table_.emplace(whose, new_shared<Standing>(options_)).first->second;
   }
   [[nodiscard]] std::size_t size() const noexcept { return table_.size(); }
 
