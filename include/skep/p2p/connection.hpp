@@ -2,14 +2,11 @@
 // writes; nothing else happens here.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/write.hpp>
 #include <cstddef>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -17,7 +14,6 @@
 #include <vector>
 
 #include "skep/async/deadline_wheel.hpp"
-#include "skep/core/endian.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
 #include "skep/core/time.hpp"
@@ -25,6 +21,7 @@
 #include "skep/p2p/noise_transport.hpp"
 #include "skep/p2p/peer_id.hpp"
 #include "skep/p2p/quota.hpp"
+#include "skep/p2p/record_buffer.hpp"
 #include "skep/p2p/standing.hpp"
 #include "skep/p2p/stream_machine.hpp"
 #include "skep/p2p/turn.hpp"
@@ -48,8 +45,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
         quota_(host_->options_.request_quota),
         session_(upgraded.role, host_->options_.streams),
         plain_(std::move(upgraded.plain)),
-        buffer_(std::move(upgraded.unread)),
-        end_(buffer_.size()),
+        records_(std::move(upgraded.unread)),
         keepalive_(*this),
         lazy_(*this),
         pause_(*this) {
@@ -130,11 +126,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   }
 
  private:
-  static constexpr std::size_t small_buffer = 4 * 1024;
-  static constexpr std::size_t large_buffer = 256 * 1024;
   static constexpr std::size_t write_budget = 256 * 1024;
   static constexpr int max_rounds = 4;  // write_budget each, before others have their turn
-  static constexpr int small_reads_to_shrink = 64;
 
   /// Calls a member when its time has come.
   template <void (Connection::*act)()>
@@ -154,9 +147,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   // ---- reading
 
   void read() {
-    make_room();
+    const MutableBytes room = records_.room();
     socket_.async_read_some(
-        asio::buffer(buffer_.data() + end_, buffer_.size() - end_),
+        asio::buffer(room.data(), room.size()),
         [self = shared_from_this()](std::error_code error, std::size_t n) { self->on_read(error, n); });
   }
 
@@ -166,9 +159,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
       if (error) return close(reason(error));
       heard_ = true;
       host_->traffic_.received += n;
-      small_reads_ = n < small_buffer ? small_reads_ + 1 : 0;
-      if (end_ + n == buffer_.size()) want_more_ = true;
-      end_ += n;
+      records_.add(n);
       open_records();
       if (!closed_) read_on();
     });
@@ -190,13 +181,12 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   // Opens every whole record in place and feeds what it holds to the session.
   void open_records() {
     while (!closed_) {
-      const auto record = transport_.open(MutableBytes(buffer_).subspan(begin_, end_ - begin_));
+      const auto record = transport_.open(records_.arrived());
       if (!record) return close(record.error());
-      if (record->consumed == 0) break;
-      begin_ += record->consumed;
+      if (record->consumed == 0) return;
+      records_.take(record->consumed);
       if (!feed(record->plain)) return;
     }
-    if (begin_ == end_) begin_ = end_ = 0;
   }
 
   // @return whether the connection still stands
@@ -237,24 +227,6 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     auto machine = host_->accept(*this);
     if (!machine) return session_.reset(stream);
     replace(stream, std::move(machine));
-  }
-
-  // Room for the next record, or for many when they come fast; memory goes back when they no longer do.
-  void make_room() {
-    const std::size_t filled = end_ - begin_;
-    std::size_t wanted = std::max(buffer_.size(), small_buffer);
-    if (filled >= 2) wanted = std::max(wanted, 2 + std::size_t{load_be<std::uint16_t>(buffer_.data() + begin_)});
-    if (std::exchange(want_more_, false)) wanted = std::min(large_buffer, 4 * wanted);
-    if (small_reads_ >= small_reads_to_shrink && filled == 0) wanted = small_buffer;
-    if (wanted != buffer_.size()) {
-      Bytes other(wanted);
-      std::copy_n(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), filled, other.begin());
-      buffer_ = std::move(other);
-    } else if (begin_ > 0) {
-      std::memmove(buffer_.data(), buffer_.data() + begin_, filled);
-    }
-    begin_ = 0;
-    end_ = filled;
   }
 
   // ---- writing
@@ -396,18 +368,14 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   std::shared_ptr<Standing> standing_;
   Quota quota_;
   Mux session_;
-  Bytes plain_;   // opened by the handshake, not yet fed
-  Bytes buffer_;  // records as they arrive, [begin_, end_) not yet opened
-  std::size_t begin_ = 0;
-  std::size_t end_ = 0;
+  Bytes plain_;  // opened by the handshake, not yet fed
+  RecordBuffer records_;
   Bytes unwritten_;  // what the socket did not take at once
   Timer<&Connection::on_silence> keepalive_;
   Timer<&Connection::write_lazy> lazy_;
   Timer<&Connection::read> pause_;  // while a peer with many faults is not listened to
   bool heard_ = false;              // anything, since the last round of keepalive
   std::uint32_t ping_number_ = 0;
-  int small_reads_ = 0;
-  bool want_more_ = false;
   bool identified_ = false;
   bool slowed_ = false;  // at any time
   bool ping_pending_ = false;

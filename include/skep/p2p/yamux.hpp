@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "skep/core/bytes.hpp"
-#include "skep/core/endian.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/result.hpp"
 #include "skep/p2p/error.hpp"
 #include "skep/p2p/yamux_frame.hpp"
+#include "skep/p2p/yamux_outbox.hpp"
 #include "skep/p2p/yamux_stream.hpp"
 
 namespace skep::inline v0::p2p::yamux {
@@ -37,7 +37,11 @@ class Session {
   using Batch = yamux::Batch<Owner>;
 
   explicit Session(Role role, Limits limits = {}) noexcept
-      : role_(role), limits_(limits), next_id_(role == Role::dialer ? 1 : 2), grantable_(limits.window_budget) {}
+      : role_(role),
+        limits_(limits),
+        next_id_(role == Role::dialer ? 1 : 2),
+        outbox_(limits_),
+        grantable_(limits.window_budget) {}
 
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -99,7 +103,7 @@ class Session {
     if (bytes.empty()) return;
     stream.data_lazy_ = urgency == Urgency::lazy && (stream.drained() || stream.data_lazy_);
     stream.outgoing_.push_back(bytes);
-    schedule(stream);
+    outbox_.schedule(stream);
   }
 
   /// Closes our half after all that was written. With `Urgency::lazy` the frame waits for company.
@@ -107,13 +111,13 @@ class Session {
     if (stream.fin_queued_) return;
     stream.fin_queued_ = true;
     stream.fin_lazy_ = urgency == Urgency::lazy;
-    schedule(stream);
+    outbox_.schedule(stream);
   }
 
   /// Gives a stream up in both directions and forgets it at once.
   void reset(Stream& stream) {
     if (stream.doomed_) return;
-    if (!stream.syn_pending_) push_control({.type = FrameType::window_update, .flags = rst, .stream = stream.id_});
+    if (!stream.syn_pending_) outbox_.push({.type = FrameType::window_update, .flags = rst, .stream = stream.id_});
     doom(stream);
   }
 
@@ -142,13 +146,13 @@ class Session {
 
   /// Asks the peer for a sign of life; the event `pong` carries the same number.
   void ping(std::uint32_t number) {
-    push_control({.type = FrameType::ping, .flags = syn, .stream = 0, .length = number});
+    outbox_.push({.type = FrameType::ping, .flags = syn, .stream = 0, .length = number});
   }
 
   /// Something has to leave now; lazy frames wait until it has.
-  [[nodiscard]] bool urgent() const noexcept { return !control_.empty() || ready_.first() != nullptr; }
+  [[nodiscard]] bool urgent() const noexcept { return outbox_.urgent(); }
   /// Something has to leave some time.
-  [[nodiscard]] bool pending() const noexcept { return urgent() || lazy_.first() != nullptr; }
+  [[nodiscard]] bool pending() const noexcept { return outbox_.pending(); }
   [[nodiscard]] bool idle() const noexcept { return inbound_ + outbound_ == 0; }
   [[nodiscard]] std::size_t inbound() const noexcept { return inbound_; }
   [[nodiscard]] std::size_t outbound() const noexcept { return outbound_; }
@@ -158,26 +162,7 @@ class Session {
   /// was lazy. The pieces stay valid until the next call, those of a stream as long as its writer keeps them.
   void take(Batch& batch, std::size_t budget) {
     sweep();
-    batch.pieces.clear();
-    batch.drained.clear();
-    batch.headers.clear();
-    batch.headers.reserve(max_frames);  // pieces point at them: they must not move
-    batch.size = 0;
-    std::size_t controls = 0;
-    for (; controls < control_.size() && batch.headers.size() < max_frames; ++controls) {
-      push_header(batch, control_[controls]);
-    }
-    control_.erase(control_.begin(), control_.begin() + static_cast<std::ptrdiff_t>(controls));
-    while (ready_.first() != nullptr && batch.size < budget && batch.headers.size() + 3 <= max_frames) {
-      Stream& stream = *ready_.first();
-      unlink(stream);
-      emit(batch, stream);
-    }
-    while (lazy_.first() != nullptr && ready_.first() == nullptr && batch.headers.size() + 3 <= max_frames) {
-      Stream& stream = *lazy_.first();
-      unlink(stream);
-      emit(batch, stream);
-    }
+    outbox_.take(batch, budget, [this](Stream& stream) { doom(stream); });
   }
 
   /// Lets go of streams that are over, and of their owners. read() and take() begin with it.
@@ -207,16 +192,14 @@ class Session {
   }
 
  private:
-  using List = StreamList<Owner>;
-  static constexpr std::size_t max_frames = 256;  // in a batch
-  static constexpr std::size_t max_spare = 64;    // streams kept for reuse
+  static constexpr std::size_t max_spare = 64;  // streams kept for reuse
 
   Result<Event> on_header(const FrameHeader& header) {
     switch (header.type) {
       case FrameType::ping:
         if (header.has(syn)) {
-          if (control_.size() >= limits_.max_control) return skep::errc::limit_exceeded;
-          push_control({.type = FrameType::ping, .flags = ack, .stream = 0, .length = header.length});
+          if (outbox_.is_full()) return skep::errc::limit_exceeded;
+          outbox_.push({.type = FrameType::ping, .flags = ack, .stream = 0, .length = header.length});
           return Event{};
         }
         return Event{.kind = Event::Kind::pong, .value = header.length};
@@ -236,9 +219,9 @@ class Session {
       if (header.stream == 0 || odd != (role_ == Role::listener) || streams_.contains(header.stream)) {
         return errc::protocol_error;
       }
-      if (control_.size() >= limits_.max_control) return skep::errc::limit_exceeded;  // a flood of streams to be reset
+      if (outbox_.is_full()) return skep::errc::limit_exceeded;  // a flood of streams to be reset
       if (inbound_ >= limits_.max_inbound) {
-        push_control({.type = FrameType::window_update, .flags = rst, .stream = header.stream});
+        outbox_.push({.type = FrameType::window_update, .flags = rst, .stream = header.stream});
         return Event{};
       }
       Stream& stream = insert(header.stream);
@@ -248,13 +231,13 @@ class Session {
       ++inbound_;
       current_ = &stream;
       opened = true;
-      schedule(stream);
+      outbox_.schedule(stream);
     } else if (const auto found = streams_.find(header.stream); found != streams_.end() && !found->second.doomed_) {
       current_ = &found->second;
     }
     if (current_ == nullptr) return Event{};  // a stream that is gone: its payload is drained, the rest ignored
     Stream& stream = *current_;
-    if (header.has(ack)) acknowledge(stream);
+    if (header.has(ack)) outbox_.acknowledged(stream);
     if (carries_data && header.length > 0) {
       if (stream.remote_closed_ || header.has(rst)) {
         current_ = nullptr;  // drained
@@ -264,7 +247,7 @@ class Session {
       }
     } else if (!carries_data && header.length > 0) {
       stream.send_window_ += header.length;
-      schedule(stream);
+      outbox_.schedule(stream);
     }
     if (header.has(rst)) {
       doom(stream);
@@ -296,34 +279,13 @@ class Session {
     return streams_.insert(std::move(node)).position->second;
   }
 
-  void acknowledge(Stream& stream) {
-    if (stream.acknowledged_ || stream.syn_pending_) return;
-    stream.acknowledged_ = true;
-    release_credit();
-  }
-
-  void release_credit() {
-    --unacknowledged_;
-    if (Stream* next = waiting_.first()) {
-      unlink(*next);
-      schedule(*next);
-    }
-  }
-
   // The stream takes part in nothing any more; it and its owner go at the next sweep.
   void doom(Stream& stream) {
     if (stream.doomed_) return;
     stream.doomed_ = true;
-    unlink(stream);
-    stream.outgoing_.clear();
-    stream.next_ = 0;
+    outbox_.forget(stream);
     grantable_ += stream.target_window_ - initial_window;
-    if (stream.inbound_) {
-      --inbound_;
-    } else {
-      --outbound_;
-      if (!stream.acknowledged_ && !stream.syn_pending_) release_credit();
-    }
+    --(stream.inbound_ ? inbound_ : outbound_);
     if (current_ == &stream) current_ = nullptr;
     doomed_.push_back(stream.id_);
   }
@@ -339,102 +301,7 @@ class Session {
   void grant(Stream& stream, std::uint32_t credit) {
     stream.receive_window_ += credit;
     stream.grant_ += credit;
-    schedule(stream);
-  }
-
-  void push_control(FrameHeader header) { control_.push_back(header); }
-
-  [[nodiscard]] static bool can_send_data(const Stream& stream) noexcept {
-    return !stream.drained() && stream.send_window_ > 0;
-  }
-
-  // Puts the stream into the list where it belongs now.
-  void schedule(Stream& stream) {
-    if (stream.doomed_ || stream.list_ == Stream::List::ready || stream.list_ == Stream::List::waiting) return;
-    const bool fin_due = stream.fin_queued_ && !stream.fin_sent_ && stream.drained();
-    const bool data_due = can_send_data(stream);
-    const bool now = (data_due && !(stream.data_lazy_ && !stream.fin_queued_)) || stream.grant_ > 0 ||
-                     (fin_due && !stream.fin_lazy_) || (stream.syn_pending_ && !stream.drained() && !stream.data_lazy_);
-    if (now) {
-      unlink(stream);
-      ready_.append(stream);
-    } else if (stream.list_ == Stream::List::none && (data_due || fin_due || stream.ack_pending_)) {
-      lazy_.append(stream);
-    }
-  }
-
-  // Writes one frame of the stream, one before it when there is credit to announce, and one behind it when our half is
-  // closed: FIN never shares a frame with data, since yamux in Go looks at the flags before it has stored the data, and
-  // a reader that wakes in between takes the stream for ended.
-  void emit(Batch& batch, Stream& stream) {
-    if (stream.syn_pending_) {
-      if (unacknowledged_ >= limits_.max_unacknowledged) {
-        waiting_.append(stream);
-        return;
-      }
-      ++unacknowledged_;
-    }
-    std::uint16_t flags = 0;
-    if (std::exchange(stream.syn_pending_, false)) flags |= syn;
-    if (std::exchange(stream.ack_pending_, false)) flags |= ack;
-    if (const std::uint32_t credit = std::exchange(stream.grant_, 0U); credit > 0) {
-      push_header(batch, {FrameType::window_update, std::exchange(flags, std::uint16_t{0}), stream.id_, credit});
-    }
-    const bool had_data = !stream.drained();
-    stream.data_lazy_ = false;
-    if (can_send_data(stream)) {
-      push_header(batch, {FrameType::data, flags, stream.id_, 0});
-      const std::uint32_t size = push_data(batch, stream);
-      store_be<std::uint32_t>(batch.headers.back().data() + 8, size);
-      flags = 0;
-    }
-    if (stream.fin_queued_ && !stream.fin_sent_ && stream.drained()) {
-      stream.fin_sent_ = true;
-      flags |= fin;
-    }
-    if (flags != 0) push_header(batch, {FrameType::window_update, flags, stream.id_, 0});
-    if (had_data && stream.drained()) batch.drained.push_back(&stream);
-    if (stream.fin_sent_ && stream.remote_closed_) {
-      doom(stream);
-    } else {
-      schedule(stream);
-    }
-  }
-
-  void push_header(Batch& batch, const FrameHeader& header) {
-    batch.headers.push_back(header.encode());
-    batch.pieces.emplace_back(batch.headers.back());
-    batch.size += header_size;
-  }
-
-  // Hands out payload of one frame; whole segments are let go. @return its size, at least 1
-  std::uint32_t push_data(Batch& batch, Stream& stream) {
-    auto room = static_cast<std::uint32_t>(std::min<std::uint64_t>(stream.send_window_, max_sent_payload));
-    std::uint32_t size = 0;
-    while (room > 0 && !stream.drained()) {
-      BytesView& segment = stream.outgoing_[stream.next_];
-      const auto part = static_cast<std::uint32_t>(std::min<std::size_t>(segment.size(), room));
-      batch.pieces.push_back(segment.first(part));
-      segment = segment.subspan(part);
-      if (segment.empty()) ++stream.next_;
-      room -= part;
-      size += part;
-    }
-    if (stream.drained()) {
-      stream.outgoing_.clear();
-      stream.next_ = 0;
-    }
-    stream.send_window_ -= size;
-    batch.size += size;
-    return size;
-  }
-
-  [[nodiscard]] List& list_of(typename Stream::List list) noexcept {
-    if (list == Stream::List::ready) return ready_;
-    return list == Stream::List::lazy ? lazy_ : waiting_;
-  }
-  void unlink(Stream& stream) noexcept {
-    if (stream.list_ != Stream::List::none) list_of(stream.list_).remove(stream);
+    outbox_.schedule(stream);
   }
 
   using Streams = std::unordered_map<std::uint32_t, Stream>;
@@ -445,13 +312,9 @@ class Session {
   Streams streams_;
   std::vector<typename Streams::node_type> spare_;
   std::vector<std::uint32_t> doomed_;
-  std::vector<FrameHeader> control_;
-  List ready_{Stream::List::ready};      // something has to leave
-  List lazy_{Stream::List::lazy};        // an acknowledgement or a closing half that may wait for company
-  List waiting_{Stream::List::waiting};  // opened beyond what the peer accepts unacknowledged
+  Outbox<Owner> outbox_;
   std::size_t inbound_ = 0;
   std::size_t outbound_ = 0;
-  std::size_t unacknowledged_ = 0;
   std::size_t grantable_;
   bool remote_went_away_ = false;
 

@@ -50,6 +50,8 @@ class Stream {
   template <class>
   friend class Session;
   template <class>
+  friend class Outbox;
+  template <class>
   friend class StreamList;
 
   std::uint32_t id_ = 0;
@@ -130,7 +132,7 @@ struct Batch {
 
  private:
   template <class>
-  friend class Session;
+  friend class Outbox;
   std::vector<std::array<std::uint8_t, header_size>> headers;
 };
 
