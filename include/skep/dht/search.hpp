@@ -35,9 +35,10 @@ Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::s
   options.packing = self.options.num_replicas;
   options.disjoint_paths = self.options.disjoint_paths;
   Traversal traversal(targets, self.id, options);
+  const SteadyTime now = self.net.steady_now();
   for (std::size_t key = 0; key < targets.size(); ++key) {
     auto nearest = self.table.nearest(targets[key], self.options.bucket_size);
-    const auto banned = [&](const NodeEntry& node) { return self.banned(node.contact); };
+    const auto banned = [&](const NodeEntry& node) { return self.blacklist.banned(node.contact, now); };
     if (!std::all_of(nearest.begin(), nearest.end(), banned)) remove_where(nearest, banned);
     traversal.add(key, nearest);
   }

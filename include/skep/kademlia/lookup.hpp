@@ -52,6 +52,7 @@ class Lookup {
 
   /// Adds peers to be considered: from the own routing table, or what an answer named.
   void add(std::span<const entry_type> entries) {
+    if (candidates_.empty()) candidates_.reserve(std::min(max_candidates(), entries.size()));
     for (const auto& entry : entries) add(entry);
   }
   void add(const entry_type& entry) {

@@ -166,6 +166,7 @@ class RoutingTable {
                                                 const std::optional<Id>& exclude = {}) const {
     std::vector<entry_type> out;
     if (count == 0) return out;
+    out.reserve(std::min(count, size_));
     visit_nearest(target, [&](const entry_type& entry) {
       if (entry.id != exclude) out.push_back(entry);
       return out.size() < count;
