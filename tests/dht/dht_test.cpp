@@ -219,17 +219,6 @@ TEST_CASE("A1.2 A1.8 calls run beside each other; cancelling a future ends one, 
   CHECK(futures[1].get().front()->value == 1);
 }
 
-TEST_CASE("A1.1 SKEP_DHT_NUM_WORKERS speaks where the options keep the default") {
-  using dht::detail::workers_by_environment;
-  CHECK(workers_by_environment(4, nullptr) == 4);
-  CHECK(workers_by_environment(4, "") == 4);
-  CHECK(workers_by_environment(4, "12") == 12);
-  CHECK(workers_by_environment(7, "12") == 7);
-  for (const char* bad : {"0", "-1", "many", "8x", "99999999999999999999"}) {
-    CHECK_THROWS_WITH_AS((void)workers_by_environment(4, bad), doctest::Contains("SKEP_DHT_NUM_WORKERS"), Error);
-  }
-}
-
 TEST_CASE("A1.10 visible addresses end in the peer's id; a client has none and serves nothing") {
   DHT dht(loopback());
   for (const auto& address : dht.visible_maddrs()) CHECK(address.ends_with("/p2p/" + dht.peer_id().to_string()));

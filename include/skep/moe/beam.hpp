@@ -21,6 +21,7 @@
 #include "skep/moe/expert_choice.hpp"
 #include "skep/moe/fastest_of_best.hpp"
 #include "skep/moe/prefix_cache.hpp"
+#include "skep/moe/score_ranking.hpp"
 #include "skep/moe/uid.hpp"
 
 namespace skep::inline v0::moe {
@@ -153,11 +154,6 @@ class BeamSearch {
     Score score = 0;
     std::uint32_t item = 0;  ///< a node or an expert
   };
-  /// A coordinate of a dimension with its score in a row.
-  struct Ranked {
-    Score score = 0;
-    Coordinate coordinate = 0;
-  };
   /// A successor of a node, on its way into the beam or among the best.
   struct Candidate {
     Score score = 0;
@@ -209,8 +205,9 @@ class BeamSearch {
     for (std::size_t next = 0; next < size; ++next) {
       const bool enough = row.beam.size() + waiting >= query_.beam_size;
       if (enough && (waiting == 0 || waiting >= query_.num_workers)) break;
-      if (next == ranked) ranked = rank(scores, size, ranked == 0 ? query_.beam_size + 1 : size, first_of_equals);
-      const Coordinate coordinate = order_[next].coordinate;
+      if (next == ranked)
+        ranked = ranking_.rank(scores, size, ranked == 0 ? query_.beam_size + 1 : size, first_of_equals);
+      const Coordinate coordinate = ranking_[next].coordinate;
       const BeamTree::Index node = tree_.first(coordinate);
       row.partial |= tree_[node].guessed;
       if (!tree_[node].resolved) {
@@ -246,32 +243,6 @@ class BeamSearch {
     for (const Candidate& next : top_) row.beam.push_back({next.score, tree_.child(next.node, next.at)});
     ++row.level;
     return true;
-  }
-
-  /// Puts the best `count` of `size` coordinates in front of `order_`, in order.
-  /// @param first  which of two with equal scores comes first
-  /// @return how many are in order
-  template <class First>
-  std::size_t rank(const Score* scores, std::size_t size, std::size_t count, First first) {
-    const auto better = [&first](const Ranked& a, const Ranked& b) {
-      return a.score != b.score ? a.score > b.score : first(a.coordinate, b.coordinate);
-    };
-    count = std::min(count, size);
-    const std::size_t room = 2 * count;  // when it is full the worse half goes
-    order_.resize(room);
-    const auto at = [this](std::size_t i) { return order_.begin() + static_cast<std::ptrdiff_t>(i); };
-    std::size_t held = 0;
-    Score least = -std::numeric_limits<Score>::infinity();
-    for (std::size_t i = 0; i < size; ++i) {
-      order_[held] = {scores[i], static_cast<Coordinate>(i)};
-      held += scores[i] < least ? 0 : 1;
-      if (held < room) continue;
-      std::nth_element(at(0), at(count - 1), at(held), better);
-      held = count;
-      least = order_[count - 1].score;
-    }
-    std::sort(at(0), at(held), better);
-    return count;
   }
 
   /// Chooses the best experts under the beam, and examples from shorter prefixes where they are better.
@@ -317,12 +288,13 @@ class BeamSearch {
     for (std::size_t next = 0; next < columns; ++next) {
       if (next == ranked) {
         constexpr std::size_t few = 8;
-        ranked = rank(scores, columns, ranked == 0 ? std::min(query_.beam_size + 1, few) : 4 * ranked, std::less<>());
+        const std::size_t wanted = ranked == 0 ? std::min(query_.beam_size + 1, few) : 4 * ranked;
+        ranked = ranking_.rank(scores, columns, wanted, std::less<>());
       }
-      const auto at = static_cast<std::uint32_t>(order_[next].coordinate);
-      if (is_out(dense_.front().score + order_[next].score)) break;
+      const auto at = static_cast<std::uint32_t>(ranking_[next].coordinate);
+      if (is_out(dense_.front().score + ranking_[next].score)) break;
       for (const Scored& followed : dense_) {
-        const Score score = followed.score + order_[next].score;
+        const Score score = followed.score + ranking_[next].score;
         if (is_out(score)) break;
         if (at < tree_[followed.item].usable()) keep({score, followed.item, at}, uid);
       }
@@ -387,7 +359,7 @@ class BeamSearch {
   std::size_t last_level_ = 1;  ///< prefixes that have decided this many dimensions hold the experts themselves
   std::vector<std::size_t> column_;
   std::vector<Row> rows_;
-  std::vector<Ranked> order_;                                   ///< scratch
+  ScoreRanking ranking_;                                        ///< scratch
   std::vector<Scored> dense_;                                   ///< scratch
   std::vector<Candidate> top_;                                  ///< scratch
   bool grid_has_examples_ = false;                              ///< dimensions lie between the first and the last
