@@ -50,9 +50,9 @@ def layer(name: str) -> str:
     parts = name.split("/")
     if len(parts) == 1:
         return "dht facade" if name == "dht.hpp" else "umbrella"
-    if name in ("dht/dht.hpp", "dht/node.hpp", "dht/json.hpp"):
+    if name in ("dht/dht.hpp", "dht/dht_options.hpp", "dht/node.hpp", "dht/json.hpp"):
         return "dht facade"
-    if parts[0] == "moe" and len(parts) > 2 and name != "moe/client/dispatch.hpp":
+    if parts[0] == "moe" and len(parts) > 2 and name not in ("moe/client/call.hpp", "moe/client/dispatch.hpp"):
         return "tensor"
     return parts[0]
 
