@@ -89,6 +89,17 @@ TEST_CASE("C4.9 H-36 a gradient that is not finite makes no step and is counted,
   CHECK(pair.moved() == std::pair(2.0, 2.0));
 }
 
+TEST_CASE("finite gradients whose sum is not make no step: what waited is dropped, and training goes on") {
+  Pair pair({.optimizer = sgd(1), .accumulate_samples = 2});
+  pair.train(1, 3e38);
+  CHECK_THROWS_WITH_AS(pair.train(1, 3e38), doctest::Contains("the accumulated gradient of \"b\" is not finite"),
+                       skep::Error);
+  CHECK(pair.trainer.refused() == 1);
+  CHECK(pair.moved() == std::pair(0.0, 0.0));
+  pair.train(2, 1, 2);
+  CHECK(pair.moved() == std::pair(2.0, 1.0));
+}
+
 TEST_CASE("C4.6 without an optimizer gradients are dropped") {
   Pair pair({.optimizer = nullptr});
   pair.train(1, 1);

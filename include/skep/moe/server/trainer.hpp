@@ -99,9 +99,10 @@ class Trainer {
       count_refused();
       throw Error(errc::invalid_argument, "the gradient of \"" + parameters_[i].name + "\" is not finite");
     }
+    const bool joined = pending_samples_ > 0;
     pending_.add(gradients);
     pending_samples_ += samples;
-    if (pending_samples_ >= accumulate_samples_) step();
+    if (pending_samples_ >= accumulate_samples_) step(joined);
   }
 
   /// Writes what the optimizer and the schedule know.
@@ -157,9 +158,16 @@ class Trainer {
     return gradients;
   }
 
-  void step() {
+  /// @param joined  the gradients are a sum of several, of which each was finite
+  void step(bool joined) {
     std::vector<Tensor> gradients = pending_.take();
     const auto samples = static_cast<double>(std::exchange(pending_samples_, 0));
+    for (std::size_t i = 0; joined && i < gradients.size(); ++i) {
+      if (all_finite(gradients[i])) continue;
+      count_refused();
+      throw Error(errc::invalid_argument, "the accumulated gradient of \"" + parameters_[i].name +
+                                              "\" is not finite; all that waited for this step are dropped");
+    }
     double scale = reduction_ == GradientReduction::mean ? 1 / samples : 1;
     if (clip_grad_norm_) scale *= std::min(1.0, *clip_grad_norm_ / (scale * global_norm(gradients) + 1e-6));
     for (std::size_t i = 0; i < gradients.size(); ++i) {
