@@ -75,6 +75,35 @@ class OpenFile {
   return text;
 }
 
+/// Whether a file's name is "checkpoint_<time>.pt", Hivemind's or ours, and not a name that a user has given.
+[[nodiscard]] inline bool is_checkpoint_name(std::string_view name) noexcept {
+  constexpr std::string_view form = "checkpoint_0000-00-00?00:00:00";  // 0: a digit, ?: anything
+  if (name.size() < form.size() || !name.ends_with(".pt")) return false;
+  for (std::size_t i = 0; i < form.size(); ++i) {
+    const bool is_digit = name[i] >= '0' && name[i] <= '9';
+    if (form[i] == '0' ? !is_digit : form[i] != '?' && form[i] != name[i]) return false;
+  }
+  return true;
+}
+/// A name that is sorted behind another of that form: the same time with a number, or the next number.
+[[nodiscard]] inline std::string name_after(std::string_view name) {
+  name.remove_suffix(std::string_view(".pt").size());
+  constexpr std::size_t digits = 6;
+  int number = 0;
+  if (name.size() > digits && name[name.size() - digits - 1] == '_') {
+    const std::string_view last = name.substr(name.size() - digits);
+    const auto [end, error] = std::from_chars(last.data(), last.data() + digits, number);
+    if (error == std::errc() && end == last.data() + digits) {
+      name.remove_suffix(digits + 1);
+    } else {
+      number = 0;
+    }
+  }
+  char text[16];
+  std::snprintf(text, sizeof text, "_%06d.pt", number + 1);
+  return std::string(name) + text;
+}
+
 }  // namespace detail
 
 /// Whether a uid can name a folder: it leads nowhere else, and the file system takes it.
@@ -110,7 +139,8 @@ class CheckpointFolder {
     }
     const auto earlier = dated();
     std::string name = detail::checkpoint_name(now);
-    if (!earlier.empty() && name <= earlier.back()) name = just_after(earlier.back());  // the clock was set back
+    if (!earlier.empty() && name <= earlier.back())
+      name = detail::name_after(earlier.back());  // the clock was set back
     std::filesystem::rename(fresh, path_ / name);
     name_last(name);
     detail::OpenFile(path_, O_RDONLY | O_DIRECTORY).sync();
@@ -148,17 +178,10 @@ class CheckpointFolder {
     std::error_code none;
     for (const auto& entry : std::filesystem::directory_iterator(path_, none)) {
       std::string name = entry.path().filename().string();
-      if (name.starts_with("checkpoint_") && name.ends_with(".pt") && name != last_name) {
-        names.push_back(std::move(name));
-      }
+      if (detail::is_checkpoint_name(name)) names.push_back(std::move(name));
     }
     std::ranges::sort(names);
     return names;
-  }
-  /// A name that is sorted behind another.
-  [[nodiscard]] static std::string just_after(std::string name) {
-    name.resize(name.size() - std::string_view(".pt").size());
-    return name + "_.pt";
   }
   /// Makes "checkpoint_last.pt" another name of the file, or where that cannot be a copy.
   void name_last(const std::string& name) const {
