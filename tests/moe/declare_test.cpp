@@ -157,6 +157,21 @@ TEST_CASE("a declaration says who stands where it was rejected") {
   }());
 }
 
+TEST_CASE("a declaration that meets an earlier one of the same server, which lives longer, is visible by that") {
+  sim::World world;
+  auto nodes = test::simulated_nodes(world, 4);
+  world.run([&]() -> awaitable<void> {
+    Node server = nodes[1];
+    co_await moe::declare_experts(server, {"ffn.3"}, server.now() + 3600s);
+    const auto declared = co_await moe::declare_experts(server, {"ffn.3"}, server.now() + 60s);
+    REQUIRE(declared.size() == 2);
+    CHECK_FALSE(declared[0].stored);
+    CHECK(declared[0].own);
+    CHECK(declared[0].visible());
+    CHECK(declared[1].visible());
+  }());
+}
+
 TEST_CASE("H-37 a declaration endorsed by its owner cannot be taken over, and is read by everybody as any other") {
   using Signed = dht::Ed25519SignatureValidator;
   using SignedNode = dht::Node<sim::Host, Signed>;

@@ -40,10 +40,11 @@ struct DeclaredRecord {
   std::optional<Coordinate> coordinate;  ///< the place in the prefix's dictionary
   dht::StoreResult stored;
   std::optional<ExpertInfo> other = {};  ///< what stands there instead and lives longer, where it was rejected
+  bool own = false;                      ///< `other` is this server itself: an earlier declaration that lives longer
   bool endorsement = false;              ///< it is the owner's signed word about the uid
 
   /// Whether a search finds the expert, or another below the same prefix, by this record.
-  [[nodiscard]] bool visible() const noexcept { return stored || (coordinate && other); }
+  [[nodiscard]] bool visible() const noexcept { return stored || (other && (coordinate || own)); }
 };
 
 namespace detail {
@@ -189,6 +190,7 @@ template <ExpertDirectory Node>
     const auto entry = detail::standing_entry(found[i], one.coordinate);
     if (!entry) continue;
     one.other = detail::expert_of_entry(one.key, one.coordinate, *entry->value);
+    one.own = one.other && one.other->peer_id == node.peer_id();
     if (one.other) continue;
     again.push_back(rejected[i]);
     beyond.push_back(records[rejected[i]]);
