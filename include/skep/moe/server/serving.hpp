@@ -135,6 +135,7 @@ awaitable<void> keep_declared(std::shared_ptr<ServerOnNetwork> network, Node nod
       sum.tasks += one.tasks;
       sum.waited += one.waited;
       sum.computed += one.computed;
+      sum.queued += one.queued;
     }
   }
   return sum;
@@ -148,6 +149,8 @@ awaitable<void> keep_load_told(Node node, ExpertTable experts, std::vector<std::
   for (;;) {
     co_await node.network().sleep_until(deadline_after(node.network().steady_now(), period));
     const PoolStatistics now = pools_of(experts);
+    // in a long batch nothing is known yet: what was told runs out, and clients go by what they have measured
+    if (now.batches == before.batches && now.queued > 0) continue;
     const ServerLoad load{node.peer_id(), recent_wait(before, now)};
     before = now;
     const WallTime until = node.now() + std::chrono::duration<double>(2 * period + 1s);
