@@ -154,7 +154,7 @@ class UnaryService final : public StreamMachine,
   static awaitable<void> serve(std::shared_ptr<UnaryService> self) {
     std::string words;
     try {
-      Request request{self->peer_, self->registration_->method, std::move(self->body_), std::move(self->sink_)};
+      Request request{self->peer_, self->registration_->method, std::move(self->body_), self->sink_};
       Payload answer = co_await self->registration_->handler(std::move(request));
       self->standing_->served();
       self->answer(std::move(answer));
@@ -202,6 +202,7 @@ class UnaryService final : public StreamMachine,
     answer_ = {};
     head_ = {};
     held_ = {};
+    sink_ = {};  // whoever counts requests by it counts this one until here
   }
   void expired() noexcept override { give_up(); }
   void ended(std::exception_ptr /*thrown*/) override { tasks_->end(); }
@@ -215,6 +216,7 @@ class UnaryService final : public StreamMachine,
     reset();
     answer_ = {};
     held_ = {};
+    sink_ = {};
     if (running) cancel();
   }
 
