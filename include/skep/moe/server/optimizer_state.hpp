@@ -81,7 +81,8 @@ class StateReader {
     if (!value->isTensor() || value->toTensor().sizes() != to.sizes()) {
       throw does_not_fit("\"" + name + "\" of \"" + parameter_.name + "\" is not a tensor of the parameter's shape");
     }
-    return value->toTensor().detach().to(to.device(), to.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+    const at::NoGradGuard no_grad;
+    return at::empty_like(to).copy_(value->toTensor());  // in the parameter's layout, whatever the file's is
   }
   [[nodiscard]] Tensor required(const std::string& name) {
     Tensor tensor = like_parameter(name);
