@@ -21,13 +21,13 @@ namespace {
 
 /// One expert, and requests to it that arrive in small pieces.
 struct Door {
-  explicit Door(PeerQuotaOptions quotas = {})
+  explicit Door(PeerQuotaOptions quotas = {}, skep::Duration arrival_timeout = std::chrono::seconds(300))
       : host(context.get_executor(), {}),
         state(std::make_shared<skep::moe::detail::HandlerState<Host>>(
             host,
             ExpertTable{
                 {"nop.0", std::make_shared<ModuleBackend<Nop>>("nop.0", BackendOptions{.expert = {.hidden_dim = 4}})}},
-            ConnectionHandlerOptions{.quotas = quotas},
+            ConnectionHandlerOptions{.arrival_timeout = arrival_timeout, .quotas = quotas},
             std::make_shared<ServerTraffic>(std::vector<std::string>{"nop.0"}))) {}
 
   [[nodiscard]] std::shared_ptr<Request> begin(ExpertCallKind kind = ExpertCallKind::forward) {
@@ -103,6 +103,32 @@ TEST_CASE("C3.4, H-36: a peer may have so many requests and bytes in hand, then 
   CHECK(small.refusal("nop.0", {torch::ones({3, 4})}) ==
         "skep: busy: the requests of this peer hold 40 bytes already, retry in 100 ms");
   CHECK(small.seen().busy == 1);
+}
+
+TEST_CASE("a tensor counts towards its peer's bytes before its header has come") {
+  Door door({.bytes = 100});
+  const skep::Bytes bytes = tensor_message("nop.0", std::vector{torch::ones({5, 4})}).flatten();
+  const auto request = door.begin();
+  (void)request->start(bytes.size());
+  skep::BytesView rest = skep::BytesView(bytes).first(40);  // the uid and the head of the first tensor's buffer
+  while (!rest.empty()) {
+    const auto place = request->destination();
+    const std::size_t n = std::min(place.size(), rest.size());
+    std::copy_n(rest.begin(), n, place.begin());
+    rest = rest.subspan(n);
+    REQUIRE_FALSE(request->filled(n));
+  }
+  CHECK_FALSE(request->refused());
+  CHECK(door.refusal("nop.0", {torch::ones({3, 4})}) ==
+        "skep: busy: the requests of this peer hold 100 bytes already, retry in 100 ms");
+}
+
+TEST_CASE("a request that takes too long to arrive is refused, however often it sends a little") {
+  Door door({}, skep::Duration::zero());
+  const auto request = door.begin();
+  CHECK(request->is_late());
+  CHECK(door.refusal("nop.0", {torch::ones({3, 4})}) == "skep: the request took too long to arrive");
+  CHECK(door.seen().expired == 1);
 }
 
 TEST_CASE("C4.9, H-36: a small gradient that is not finite is refused at the door, before it shares a batch") {

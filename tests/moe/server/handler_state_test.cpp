@@ -1,6 +1,8 @@
 #include "skep/moe/server/handler_state.hpp"
 
+#include <asio/error.hpp>
 #include <asio/io_context.hpp>
+#include <system_error>
 
 #include "dht/password.hpp"
 #include "moe/server/experts.hpp"
@@ -68,6 +70,8 @@ TEST_CASE("what a computation throws is counted by its kind") {
   count(skep::errc::not_found);
   skep::moe::detail::count_failure(counters, std::make_exception_ptr(std::runtime_error("module")));
   skep::moe::detail::count_failure(counters, std::make_exception_ptr(7));
+  skep::moe::detail::count_failure(counters,
+                                   std::make_exception_ptr(std::system_error(asio::error::operation_aborted)));
   const ExpertTraffic seen = snapshot(counters);
   CHECK(seen.busy == 1);
   CHECK(seen.expired == 1);

@@ -85,4 +85,5 @@ TEST_CASE("what is not protobuf is malformed, what is too long is too long") {
   CHECK(parse("1206 0a0161 0a0161").log == Log{"buffer 1", "malformed bytes"});  // two buffers
   CHECK(parse("ffffffffffffffffffff01").log == Log{"malformed bytes"});
   CHECK(parse("0a05 6161616161", 1, 6).log == Log{"a limit is exceeded"});
+  CHECK(parse("1801 1801 1801 1801", 1, 6).log == Log{"a limit is exceeded"});  // of small ones, too
 }

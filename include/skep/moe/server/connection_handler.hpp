@@ -88,7 +88,7 @@ template <p2p::Network N>
                                            std::string method, typename N::Stream stream) {
   const auto received = std::make_shared<ExpertRequest<N>>(state, stream.peer(), kind, std::move(method),
                                                            state->options.max_request_size);
-  for (bool more = true; more && !received->refused();) {
+  for (bool more = true; more && !received->refused() && !received->is_late();) {
     more = co_await stream.receive_into(received);
     received->authorize();
   }

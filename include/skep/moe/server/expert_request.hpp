@@ -52,10 +52,12 @@ class ExpertRequest final : public p2p::AnyBodySink {
         method_(std::move(method)),
         begun_(state_->net.steady_now()),
         ticket_(admit(*state_, peer)),
-        sink_({.message = limit, .total = limit},
-              [this](std::string_view uid, std::size_t index, const TensorHeader& header) {
-                return judge(uid, index, header);
-              }) {}
+        sink_(
+            {.message = limit, .total = limit},
+            [this](std::string_view uid, std::size_t index, const TensorHeader& header) {
+              return judge(uid, index, header);
+            },
+            {}, [this](std::size_t bytes) { return hold(bytes); }) {}
   ExpertRequest(const ExpertRequest&) = delete;
   ExpertRequest& operator=(const ExpertRequest&) = delete;
   ~ExpertRequest() override {
@@ -68,6 +70,13 @@ class ExpertRequest final : public p2p::AnyBodySink {
 
   /// Whether reading on is of no use.
   [[nodiscard]] bool refused() const noexcept { return !sink_.refusal().empty(); }
+
+  /// Whether its messages have taken longer than they may, or than its caller waits: reading on is of no use either.
+  [[nodiscard]] bool is_late() const {
+    const Duration taken = state_->net.steady_now() - begun_;
+    return taken >= state_->options.arrival_timeout ||
+           (metadata_ && metadata_->timeout && taken >= *metadata_->timeout);
+  }
 
   /// Asks whether the peer may do this, once, when its first message is there: before more of a stream is kept.
   /// Throws the sentence that refuses it.
@@ -82,6 +91,10 @@ class ExpertRequest final : public p2p::AnyBodySink {
     if (sink_.messages() == 0) throw Error(errc::malformed, "the request ended before its first message");
     if (sink_.uid().empty() && sink_.error()) throw Error(sink_.error(), sink_.refusal());
     state_->require_staying(sink_.uid());
+    if (is_late()) {
+      ++traffic().expired;
+      throw Error(errc::timed_out, "the request took too long to arrive");
+    }
     if (over_quota_) {
       ++traffic().busy;
       throw Error(errc::busy, "busy: " + sink_.refusal() + ", retry in 100 ms");
@@ -137,13 +150,14 @@ class ExpertRequest final : public p2p::AnyBodySink {
     const ExpertBackend* expert = state_->find(uid);
     if (expert == nullptr) return "unknown";  // the answer says it better
     if (auto reason = check_of(*expert, kind_).tensor(index, header.size, header.dtype)) return reason;
-    const std::size_t size = buffer_size(header).value_or(0);
-    if (!ticket_.take(size)) {
-      over_quota_ = true;
-      return "the requests of this peer hold " + std::to_string(state_->options.quotas.bytes) + " bytes already";
-    }
-    bytes_ += size;
+    bytes_ += buffer_size(header).value_or(0);
     return std::nullopt;
+  }
+  // What is allocated counts from its first chunk on, and as large as it will be decoded.
+  [[nodiscard]] std::optional<std::string> hold(std::size_t bytes) {
+    if (ticket_.take(bytes)) return std::nullopt;
+    over_quota_ = true;
+    return "the requests of this peer hold " + std::to_string(state_->options.quotas.bytes) + " bytes already";
   }
   [[nodiscard]] TrafficCounters& traffic() const noexcept { return state_->traffic->of(sink_.uid()); }
 

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "skep/async/cancellation.hpp"
 #include "skep/async/event.hpp"
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
@@ -50,6 +51,7 @@ template <p2p::Network N>
 /// Options of a ConnectionHandler.
 struct ConnectionHandlerOptions {
   Duration request_timeout = 60s;                      ///< from a whole request to its computed answer
+  Duration arrival_timeout = 300s;                     ///< for all messages of a streamed request to arrive
   std::size_t max_request_size = 256UL * 1024 * 1024;  ///< bytes of all tensors of one streamed request
   PeerQuotaOptions quotas = {};                        ///< of each peer
   Authorize authorize = {};                            ///< empty: everybody may do everything
@@ -106,6 +108,7 @@ struct HandlerState {
 
 /// Counts what a request failed of, by what its computation threw.
 inline void count_failure(TrafficCounters& traffic, const std::exception_ptr& thrown) noexcept {
+  if (is_cancellation(thrown)) return;  // its caller went away
   try {
     std::rethrow_exception(thrown);
   } catch (const Error& error) {

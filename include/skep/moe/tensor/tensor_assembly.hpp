@@ -42,8 +42,11 @@ class TensorAssembly {
   /// the first chunk.
   using SizeHint = std::function<std::size_t(std::size_t index)>;
 
-  TensorAssembly(TensorLimits limits, Check check, SizeHint size_hint)
-      : limits_(limits), check_(std::move(check)), size_hint_(std::move(size_hint)) {}
+  /// Asked before so many bytes more are kept, within the limits; a sentence refuses the whole message.
+  using Hold = std::function<std::optional<std::string>(std::size_t bytes)>;
+
+  TensorAssembly(TensorLimits limits, Check check, SizeHint size_hint, Hold hold = {})
+      : limits_(limits), check_(std::move(check)), size_hint_(std::move(size_hint)), hold_(std::move(hold)) {}
 
   /// A message begins: the only one of a unary call, or one of a stream.
   void begin_message() noexcept { ++messages_; }
@@ -159,13 +162,19 @@ class TensorAssembly {
   }
 
   [[nodiscard]] bool reserve(std::size_t bytes) {
-    if (bytes <= limits_.total - total_) {
-      total_ += bytes;
-      return true;
+    if (bytes > limits_.total - total_) {
+      refuse(make_error_code(errc::limit_exceeded),
+             "its tensors are larger than the limit of " + std::to_string(limits_.total) + " bytes");
+      return false;
     }
-    refuse(make_error_code(errc::limit_exceeded),
-           "its tensors are larger than the limit of " + std::to_string(limits_.total) + " bytes");
-    return false;
+    if (hold_ && bytes > 0) {
+      if (auto sentence = hold_(bytes)) {
+        refuse(make_error_code(errc::busy), *std::move(sentence));
+        return false;
+      }
+    }
+    total_ += bytes;
+    return true;
   }
 
   void describe_arrival(TensorHeader header) {
@@ -258,6 +267,7 @@ class TensorAssembly {
   TensorLimits limits_;
   Check check_;
   SizeHint size_hint_;
+  Hold hold_;
   Part part_ = Part::no_buffer;  // what the present part's buffer is
   std::size_t messages_ = 0;
   std::size_t total_ = 0;

@@ -116,7 +116,10 @@ class TensorMessageParser {
     std::uint64_t value = 0;  // protobuf allows padded varints
     for (std::size_t i = 0; i < number_.size(); ++i) value |= static_cast<std::uint64_t>(number_[i] & 0x7fU) << (7 * i);
     if (state_ == State::tag) tag_ = value;
-    if (!opens_something()) append(fields_of_level(), number_);
+    if (!opens_something()) {
+      if (!has_room(number_.size())) return malformed(make_error_code(errc::limit_exceeded));
+      append(fields_of_level(), number_);
+    }
     number_.clear();
     if (state_ == State::tag) {
       begin_field();
@@ -157,9 +160,7 @@ class TensorMessageParser {
 
   void copy(std::size_t size) {
     if (size > level_left()) return malformed();
-    if (fields_of_level().size() + size > (in_tensor_ ? max_header : max_fields_)) {
-      return malformed(make_error_code(errc::limit_exceeded));
-    }
+    if (!has_room(size)) return malformed(make_error_code(errc::limit_exceeded));
     copy_left_ = size;
     state_ = State::copy;
     if (size == 0) end_field();
@@ -203,6 +204,11 @@ class TensorMessageParser {
   }
 
   [[nodiscard]] std::size_t level_left() const noexcept { return in_tensor_ ? tensor_left_ : message_left_; }
+  /// For so many bytes more among the collected fields of the level.
+  [[nodiscard]] bool has_room(std::size_t size) noexcept {
+    const std::size_t limit = in_tensor_ ? max_header : max_fields_;
+    return size <= limit - std::min(limit, fields_of_level().size());
+  }
   [[nodiscard]] Bytes& fields_of_level() noexcept { return in_tensor_ ? tensor_fields_ : fields_; }
 
   Receiver& receiver_;

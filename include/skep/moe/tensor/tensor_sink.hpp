@@ -26,10 +26,11 @@ class TensorSink final : public p2p::AnyBodySink {
  public:
   using Check = TensorAssembly::Check;
   using SizeHint = TensorAssembly::SizeHint;
+  using Hold = TensorAssembly::Hold;
 
-  explicit TensorSink(TensorLimits limits = {}, Check check = {}, SizeHint size_hint = {})
+  explicit TensorSink(TensorLimits limits = {}, Check check = {}, SizeHint size_hint = {}, Hold hold = {})
       : max_message_(limits.message),
-        assembly_(limits, std::move(check), std::move(size_hint)),
+        assembly_(limits, std::move(check), std::move(size_hint), std::move(hold)),
         parser_(assembly_, limits.metadata) {}
   TensorSink(const TensorSink&) = delete;
   TensorSink& operator=(const TensorSink&) = delete;
