@@ -284,7 +284,7 @@ moe::Backup giving(std::vector<ExpertCall> calls, std::string* lost, Duration he
   backup.hedge_after = hedge_after;
   const auto left = std::make_shared<std::vector<ExpertCall>>(std::move(calls));
   backup.calls_instead = [left, lost](std::vector<moe::LostCall> missing) -> awaitable<std::vector<ExpertCall>> {
-    for (const auto& call : missing) *lost += std::to_string(call.call) + (call.failure ? " failed, " : " late, ");
+    for (const auto& call : missing) *lost += std::to_string(call.call) + (call.late ? " late, " : " failed, ");
     std::vector<ExpertCall> given;
     if (!left->empty()) {
       given.push_back(std::move(left->front()));
@@ -313,6 +313,30 @@ TEST_CASE("H-28 where a call fails others are asked in the same step, and the fi
   CHECK(run.took == 60ms);  // one after the other failed
   CHECK(run.outcomes[3].latency == 20ms);
   CHECK(world.calls(forward) == 4);
+}
+
+TEST_CASE("a call that fails while others are sought in place of another is made good after it") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server gone(world);
+  gone.host.close();
+  Server server(world);
+  server.failing = "e.1";
+  server.delays["e.1"] = 50ms;
+  sim::Host client(world);
+  std::vector<ExpertCall> others;
+  for (int i = 2; i < 20; ++i) others.push_back(call(server.host, "e." + std::to_string(i), {0}));  // outcomes move
+  std::string lost;
+  moe::Backup backup;
+  backup.calls_instead = [&](std::vector<moe::LostCall> missing) -> awaitable<std::vector<ExpertCall>> {
+    for (const auto& one : missing) lost += std::to_string(one.call) + (one.server_failed ? " server, " : " call, ");
+    co_await client.sleep_until(deadline_after(client.steady_now(), 100ms));
+    co_return std::exchange(others, {});
+  };
+  std::vector<ExpertCall> calls{call(gone.host, "e.0", {0}), call(server.host, "e.1", {0})};
+  const Run run = dispatch(world, client, std::move(calls), {.k_min = 2}, backup);
+  CHECK(lost == "0 server, 1 call, ");
+  CHECK(run.outcomes.size() == 20);
+  CHECK(std::ranges::count_if(run.outcomes, &CallOutcome::answered) >= 2);
 }
 
 TEST_CASE("nobody stands in: the batch ends as it can, at its deadline where the search for others takes too long") {

@@ -45,8 +45,9 @@ static_assert(std::is_aggregate_v<DispatchOptions> && std::is_trivially_copyable
 
 /// A call whose rows should ask somebody else.
 struct LostCall {
-  std::size_t call = 0;                  ///< its number
-  const CallOutcome* failure = nullptr;  ///< null: it is late and may still answer
+  std::size_t call = 0;        ///< its number
+  bool late = false;           ///< it has not failed and may still answer
+  bool server_failed = false;  ///< see `CallOutcome`
 };
 
 /// Who stands in for experts that fail or are late while a batch is under way.
@@ -206,7 +207,7 @@ class Dispatcher {
       }
       progress.lost = true;
       state.late.insert(server);
-      state.lost.push_back({i, nullptr});
+      state.lost.push_back({.call = i, .late = true});
     }
     return next;
   }
@@ -288,7 +289,7 @@ class Dispatcher {
     if (!code && state.backup.delays) {
       state.backup.delays->measured(state.calls[i].expert.peer_id, outcome.latency, now);
     } else if (code && state.backup.calls_instead && !std::exchange(state.progress[i].lost, true)) {
-      state.lost.push_back({i, &outcome});
+      state.lost.push_back({.call = i, .server_failed = outcome.server_failed()});
     }
     if (settled || state.pending == 0 || state.counter.all_full() || !state.lost.empty() || state.untimed) {
       state.changed.set();

@@ -204,7 +204,7 @@ class MixtureClient {
       numbers.push_back(call.call);
       uids.push_back(expert.uid);
       exchange.lost.insert(expert.uid);
-      if (!call.failure || call.failure->server_failed()) exchange.strayed.insert(expert.peer_id);
+      if (call.late || call.server_failed) exchange.strayed.insert(expert.peer_id);
     }
     std::vector<std::uint32_t> rows = stand_ins.lose(numbers);
     std::vector<ExpertCall> calls;
