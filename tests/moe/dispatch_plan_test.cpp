@@ -80,3 +80,43 @@ TEST_CASE("a call in place of another gives its rows new hope, an answer for eac
   CHECK(counter.all_full());
   CHECK(KMinCounter({}, 1).all_full());
 }
+
+TEST_CASE("of a call and those that repeat it one answer counts, and there is hope while one of them is under way") {
+  KMinCounter counter({{0, 1}, {0}}, 2);
+  SUBCASE("both answer") {
+    counter.add({0, 1}, 0);
+    CHECK_FALSE(counter.end(0, true));
+    CHECK_FALSE(counter.end(2, true));
+    CHECK(counter.answers(0) == 1);
+    CHECK(counter.answers(1) == 1);
+    CHECK_FALSE(counter.all_settled());
+    CHECK(counter.end(1, true));
+    CHECK(counter.all_full());
+  }
+  SUBCASE("one answers, whichever it is") {
+    counter.add({0, 1}, 0);
+    counter.add({0, 1}, 2);  // a repetition of a repetition
+    CHECK_FALSE(counter.end(1, true));
+    CHECK_FALSE(counter.end(2, false));
+    CHECK_FALSE(counter.end(0, false));
+    CHECK_FALSE(counter.all_settled());
+    CHECK(counter.end(3, true));
+    CHECK(counter.answers(0) == 2);
+    CHECK(counter.all_full());
+  }
+  SUBCASE("it is repeated after it has failed") {
+    CHECK(counter.end(0, false));
+    counter.add({0, 1}, 0);
+    CHECK_FALSE(counter.all_settled());
+    CHECK(counter.end(2, false));
+    CHECK(counter.answers(0) == 0);
+    CHECK_FALSE(counter.all_full());
+  }
+  SUBCASE("it is repeated after it has answered late") {
+    CHECK_FALSE(counter.end(0, true));
+    counter.add({0, 1}, 0);
+    CHECK_FALSE(counter.end(2, true));
+    CHECK(counter.answers(0) == 1);
+    CHECK(counter.end(1, false));
+  }
+}

@@ -93,6 +93,7 @@ TEST_CASE("H-28 the rows of a lost call go to another server of its expert, and 
   const auto call = stand_ins.repeat(1, {"e.1", peer(2)});
   CHECK(call.expert == moe::ExpertInfo{"e.1", peer(2)});
   CHECK(call.rows == Indices{0, 1});
+  CHECK(call.repeats == 1);
   CHECK_FALSE(stand_ins.lacks(0));
   CHECK(stand_ins.take_over(rows, choice_of({{"e.2"}, {"e.2"}})).empty());
 

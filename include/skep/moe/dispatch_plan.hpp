@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -55,14 +56,16 @@ struct DispatchPlan {
 }
 
 /// Counts the answers for each row and says when every row has `k_min` of them, or can no longer get them, and when
-/// every row has as many as it asked for. Calls end in any order, each once.
+/// every row has as many as it asked for. Calls end in any order, each once. Of a call and those that repeat it at
+/// other servers one answer counts: a row is promised distinct experts.
 class KMinCounter {
  public:
   /// @param rows_of_call  for each call the rows that it serves; a row may be served by many calls
   KMinCounter(std::vector<std::vector<std::uint32_t>> rows_of_call, std::size_t k_min)
-      : rows_of_call_(std::move(rows_of_call)), k_min_(k_min) {
-    for (const auto& rows : rows_of_call_) {
-      for (const std::uint32_t row : rows) {
+      : rows_of_call_(std::move(rows_of_call)), k_min_(k_min), requests_(rows_of_call_.size()) {
+    for (std::uint32_t call = 0; call < rows_of_call_.size(); ++call) {
+      request_of_call_.push_back(call);
+      for (const std::uint32_t row : rows_of_call_[call]) {
         if (row >= counts_.size()) counts_.resize(row + 1);
         ++counts_[row].pending;
         ++counts_[row].wanted;
@@ -75,24 +78,37 @@ class KMinCounter {
   }
 
   /// One more call, in place of others: its rows want no more answers than before. It has the next number.
-  void add(std::vector<std::uint32_t> rows) {
-    for (const std::uint32_t row : rows) {
-      Count& count = counts_[row];
-      const bool was = settled(count);
-      ++count.pending;
-      if (was && !settled(count)) ++unsettled_;
+  /// @param repeats  the call, with the same rows, whose expert it asks at another server
+  void add(std::vector<std::uint32_t> rows, std::optional<std::size_t> repeats = std::nullopt) {
+    if (!repeats) requests_.push_back({.pending = 0});
+    request_of_call_.push_back(repeats ? request_of_call_[*repeats] : static_cast<std::uint32_t>(requests_.size() - 1));
+    Request& request = requests_[request_of_call_.back()];
+    const bool hoped = request.hopes();
+    ++request.pending;
+    if (!hoped && request.hopes()) {
+      for (const std::uint32_t row : rows) {
+        Count& count = counts_[row];
+        const bool was = settled(count);
+        ++count.pending;
+        if (was && !settled(count)) ++unsettled_;
+      }
     }
     rows_of_call_.push_back(std::move(rows));
   }
 
   /// The call has ended. @return true when that settled the last row
   bool end(std::size_t call, bool answered) {
+    Request& request = requests_[request_of_call_[call]];
+    const bool hoped = request.hopes();
+    --request.pending;
+    const bool first = answered && !std::exchange(request.answered, true);
+    if (!hoped || request.hopes()) return false;
     const std::size_t before = unsettled_;
     for (const std::uint32_t row : rows_of_call_[call]) {
       Count& count = counts_[row];
       const bool was = settled(count);
       --count.pending;
-      if (answered && ++count.answers == count.wanted) --lacking_;
+      if (first && ++count.answers == count.wanted) --lacking_;
       if (!was && settled(count)) --unsettled_;
     }
     return before > 0 && unsettled_ == 0;
@@ -107,9 +123,15 @@ class KMinCounter {
   }
 
  private:
+  /// A call and its repetitions.
+  struct Request {
+    std::uint32_t pending = 1;  ///< calls
+    bool answered = false;
+    [[nodiscard]] bool hopes() const noexcept { return pending > 0 && !answered; }
+  };
   struct Count {
     std::uint32_t answers = 0;
-    std::uint32_t pending = 0;
+    std::uint32_t pending = 0;  ///< requests that hope for their answer
     std::uint32_t wanted = 0;
   };
   [[nodiscard]] bool settled(const Count& count) const noexcept {
@@ -118,6 +140,8 @@ class KMinCounter {
 
   std::vector<std::vector<std::uint32_t>> rows_of_call_;
   std::size_t k_min_;
+  std::vector<Request> requests_;
+  std::vector<std::uint32_t> request_of_call_;
   std::vector<Count> counts_;
   std::size_t unsettled_ = 0;
   std::size_t lacking_ = 0;

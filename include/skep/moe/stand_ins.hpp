@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -25,6 +26,7 @@ class StandIns {
   struct Call {
     ExpertInfo expert;
     std::vector<std::uint32_t> rows;
+    std::optional<std::size_t> repeats = std::nullopt;  ///< the call whose expert it asks at another server
   };
   /// What came of the batch.
   struct Settled {
@@ -73,7 +75,7 @@ class StandIns {
     experts_.push_back(std::move(replica));
     calls_.push_back({index, calls_[call].rows, calls_[call].scores});
     for (const std::uint32_t row : calls_.back().rows) ++rows_[row].hopes;
-    return {experts_.back(), calls_.back().rows};
+    return {experts_.back(), calls_.back().rows, call};
   }
   /// How many there are, those given out included.
   [[nodiscard]] std::size_t calls() const noexcept { return calls_.size(); }

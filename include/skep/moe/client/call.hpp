@@ -25,11 +25,12 @@ namespace skep::inline v0::moe {
 /// One request to one expert and where its answer goes.
 struct ExpertCall {
   ExpertInfo expert;
-  std::string method;                      ///< "ConnectionHandler.rpc_forward" and its kin
-  std::vector<p2p::Payload> messages;      ///< one; or all messages of a streaming call
-  bool streaming = false;                  ///< the method answers with a stream
-  std::shared_ptr<p2p::AnyBodySink> sink;  ///< takes the answer, each message of a stream in turn
-  std::vector<std::uint32_t> rows = {};    ///< the samples it serves, for k_min
+  std::string method;                       ///< "ConnectionHandler.rpc_forward" and its kin
+  std::vector<p2p::Payload> messages;       ///< one; or all messages of a streaming call
+  bool streaming = false;                   ///< the method answers with a stream
+  std::shared_ptr<p2p::AnyBodySink> sink;   ///< takes the answer, each message of a stream in turn
+  std::vector<std::uint32_t> rows = {};     ///< the samples it serves, for k_min
+  std::optional<std::size_t> repeats = {};  ///< the number of the call whose expert it asks at another server
   /// Judges the whole answer on the network's executor; a sentence makes the call a failure. Null: any answer will do.
   std::function<std::optional<std::string>()> accept = {};
   RequestMetadata metadata = {};  ///< still to be put into the first message

@@ -223,7 +223,7 @@ class Dispatcher {
       log(LogLevel::debug, "mixture", std::string("nobody stands in for lost experts: ") + error.what());
     }
     for (ExpertCall& call : others) {
-      state->counter.add(std::move(call.rows));
+      state->counter.add(std::move(call.rows), call.repeats);
       state->add(std::move(call));
       scope.spawn(one(state, state->calls.size() - 1));
     }

@@ -237,6 +237,7 @@ class MixtureClient {
       prepared.push_back(prepare_forward(call.expert, *pass.contract, inputs, {left, options_.detect_anomalies}));
     }
     for (std::size_t i = 0; i < given.size(); ++i) {
+      prepared[i].call.repeats = given[i].repeats;
       exchange.add(given[i].expert, given[i].rows, std::move(prepared[i]));
     }
     std::swap(calls, exchange.calls);
