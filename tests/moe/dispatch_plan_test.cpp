@@ -81,6 +81,14 @@ TEST_CASE("a call in place of another gives its rows new hope, an answer for eac
   CHECK(KMinCounter({}, 1).all_full());
 }
 
+TEST_CASE("a call without rows is awaited") {
+  KMinCounter counter({{}, {0}}, 1);
+  CHECK_FALSE(counter.end(1, true));
+  CHECK_FALSE(counter.all_full());
+  CHECK(counter.end(0, false));
+  CHECK(counter.all_full());
+}
+
 TEST_CASE("of a call and those that repeat it one answer counts, and there is hope while one of them is under way") {
   KMinCounter counter({{0, 1}, {0}}, 2);
   SUBCASE("both answer") {

@@ -57,7 +57,8 @@ struct DispatchPlan {
 
 /// Counts the answers for each row and says when every row has `k_min` of them, or can no longer get them, and when
 /// every row has as many as it asked for. Calls end in any order, each once. Of a call and those that repeat it at
-/// other servers one answer counts: a row is promised distinct experts.
+/// other servers one answer counts: a row is promised distinct experts. A call without rows is awaited like a row of
+/// its own.
 class KMinCounter {
  public:
   /// @param rows_of_call  for each call the rows that it serves; a row may be served by many calls
@@ -65,6 +66,7 @@ class KMinCounter {
       : rows_of_call_(std::move(rows_of_call)), k_min_(k_min), requests_(rows_of_call_.size()) {
     for (std::uint32_t call = 0; call < rows_of_call_.size(); ++call) {
       request_of_call_.push_back(call);
+      rowless_ += rows_of_call_[call].empty() ? 1 : 0;
       for (const std::uint32_t row : rows_of_call_[call]) {
         if (row >= counts_.size()) counts_.resize(row + 1);
         ++counts_[row].pending;
@@ -85,6 +87,7 @@ class KMinCounter {
     Request& request = requests_[request_of_call_.back()];
     const bool hoped = request.hopes();
     ++request.pending;
+    rowless_ += rows.empty() ? 1 : 0;
     if (!hoped && request.hopes()) {
       for (const std::uint32_t row : rows) {
         Count& count = counts_[row];
@@ -102,22 +105,24 @@ class KMinCounter {
     const bool hoped = request.hopes();
     --request.pending;
     const bool first = answered && !std::exchange(request.answered, true);
-    if (!hoped || request.hopes()) return false;
-    const std::size_t before = unsettled_;
-    for (const std::uint32_t row : rows_of_call_[call]) {
-      Count& count = counts_[row];
-      const bool was = settled(count);
-      --count.pending;
-      if (first && ++count.answers == count.wanted) --lacking_;
-      if (!was && settled(count)) --unsettled_;
+    const bool was_settled = all_settled();
+    if (rows_of_call_[call].empty()) --rowless_;
+    if (hoped && !request.hopes()) {
+      for (const std::uint32_t row : rows_of_call_[call]) {
+        Count& count = counts_[row];
+        const bool was = settled(count);
+        --count.pending;
+        if (first && ++count.answers == count.wanted) --lacking_;
+        if (!was && settled(count)) --unsettled_;
+      }
     }
-    return before > 0 && unsettled_ == 0;
+    return !was_settled && all_settled();
   }
 
   /// Every row has k_min answers, or too few calls left to get them.
-  [[nodiscard]] bool all_settled() const noexcept { return unsettled_ == 0; }
+  [[nodiscard]] bool all_settled() const noexcept { return unsettled_ == 0 && rowless_ == 0; }
   /// Every row has an answer for each call that it began with.
-  [[nodiscard]] bool all_full() const noexcept { return lacking_ == 0; }
+  [[nodiscard]] bool all_full() const noexcept { return lacking_ == 0 && rowless_ == 0; }
   [[nodiscard]] std::size_t answers(std::uint32_t row) const noexcept {
     return row < counts_.size() ? counts_[row].answers : 0;
   }
@@ -145,6 +150,7 @@ class KMinCounter {
   std::vector<Count> counts_;
   std::size_t unsettled_ = 0;
   std::size_t lacking_ = 0;
+  std::size_t rowless_ = 0;  ///< calls without rows that have not ended
 };
 
 }  // namespace skep::inline v0::moe

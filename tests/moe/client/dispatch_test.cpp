@@ -144,6 +144,19 @@ TEST_CASE("no calls, no waiting") {
   CHECK(run.took == 0ms);
 }
 
+TEST_CASE("a call without rows is awaited, alone and beside others") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  server.delays["e.1"] = 100ms;
+  for (const bool alone : {true, false}) {
+    std::vector<ExpertCall> calls{call(server.host, "e.1", {})};
+    if (!alone) calls.push_back(call(server.host, "e.0", {0}));
+    const Run run = dispatch(world, sim::Host(world), std::move(calls), {.timeout_after_k_min = 10ms});
+    CHECK(run.answered() == (alone ? "x" : "xx"));
+    CHECK(run.took == 120ms);
+  }
+}
+
 TEST_CASE("B5.3 after k_min answers for every row the rest has timeout_after_k_min") {
   sim::World world({.latency = sim::constant(20ms)});
   Server server(world);

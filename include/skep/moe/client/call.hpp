@@ -29,7 +29,7 @@ struct ExpertCall {
   std::vector<p2p::Payload> messages;       ///< one; or all messages of a streaming call
   bool streaming = false;                   ///< the method answers with a stream
   std::shared_ptr<p2p::AnyBodySink> sink;   ///< takes the answer, each message of a stream in turn
-  std::vector<std::uint32_t> rows = {};     ///< the samples it serves, for k_min
+  std::vector<std::uint32_t> rows = {};     ///< the samples it serves, for k_min; none: it is awaited
   std::optional<std::size_t> repeats = {};  ///< the number of the call whose expert it asks at another server
   /// Judges the whole answer on the network's executor; a sentence makes the call a failure. Null: any answer will do.
   std::function<std::optional<std::string>()> accept = {};
