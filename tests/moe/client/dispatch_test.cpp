@@ -377,6 +377,59 @@ TEST_CASE("nobody stands in: the batch ends as it can, at its deadline where the
   CHECK(run.took == expected);
 }
 
+TEST_CASE(
+    "while others are sought the step ends as it would without them, and waits for them only where they are needed") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  sim::Host client(world);
+  std::string lost;
+  moe::Backup backup = giving({}, &lost, 100ms);
+  Duration search = 1h;
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {0}), call(server.host, "e.1", {1})};
+  DispatchOptions options{};
+  Duration expected{};
+  std::string answered;
+  SUBCASE("the late one answers") {
+    server.delays["e.0"] = 200ms;
+    expected = 220ms;
+    answered = "xx";
+  }
+  SUBCASE("the rest has timeout_after_k_min") {
+    server.failing = "e.0";
+    calls.push_back(call(server.host, "e.2", {0}));
+    options.timeout_after_k_min = 50ms;
+    expected = 70ms;
+    answered = "-xx";
+  }
+  SUBCASE("a row without k_min answers has hope until the search has ended") {
+    server.failing = "e.0";
+    options.timeout_after_k_min = 50ms;
+    search = 300ms;
+    expected = 340ms;
+    answered = "-xx";
+  }
+  SUBCASE("and no longer") {
+    server.failing = "e.0";
+    server.delays["e.2"] = 1h;
+    calls.push_back(call(server.host, "e.2", {1}));
+    options.timeout_after_k_min = 50ms;
+    backup.hedge_after = unlimited;
+    search = 300ms;
+    expected = 370ms;
+    answered = "-x-";
+  }
+  const bool found = answered == "-xx" && search != 1h;
+  backup.calls_instead = [&](auto) -> awaitable<std::vector<ExpertCall>> {
+    co_await client.sleep_until(deadline_after(client.steady_now(), search));
+    std::vector<ExpertCall> others;
+    if (found) others.push_back(call(server.host, "e.3", {0}));
+    co_return others;
+  };
+  const Run run = dispatch(world, client, std::move(calls), options, backup);
+  CHECK(run.answered() == answered);
+  CHECK(run.took == expected);
+}
+
 TEST_CASE("H-28 a straggler is hedged: who answers first counts, and a late answer that comes first as well") {
   sim::World world({.latency = sim::constant(20ms)});
   Server server(world);

@@ -52,8 +52,8 @@ struct LostCall {
 
 /// Who stands in for experts that fail or are late while a batch is under way.
 struct Backup {
-  /// More calls for the rows of lost ones, which get the next numbers; on the network's executor, cancelled when the
-  /// time of the batch is over. Null: nobody stands in.
+  /// More calls for the rows of lost ones, which get the next numbers; on the network's executor, one search at a time,
+  /// cancelled when the batch has ended without it. Null: nobody stands in.
   std::function<awaitable<std::vector<ExpertCall>>(std::vector<LostCall>)> calls_instead = {};
   std::shared_ptr<ExpectedDelays> delays = nullptr;  ///< learns how long each answer takes; null: no call is late
   /// A call is late when it has taken so long, and longer than the patience that `delays` has with its server. At most
@@ -104,6 +104,9 @@ class Dispatcher {
       progress.emplace_back();
       ++pending;
     }
+    [[nodiscard]] bool has_answered(std::size_t call) const {
+      return progress[call].ended && outcomes[call].answered();
+    }
     static std::vector<std::vector<std::uint32_t>> rows_of(std::vector<ExpertCall>& calls) {
       std::vector<std::vector<std::uint32_t>> rows;
       // NOLINTNEXTLINE(performance-inefficient-vector-operation)
@@ -114,7 +117,8 @@ class Dispatcher {
     struct Progress {
       SteadyTime sent{};
       bool ended = false;
-      bool lost = false;  ///< others were asked in its place
+      bool lost = false;    ///< others are asked in its place
+      bool sought = false;  ///< they are not found yet
     };
 
     Network network;
@@ -126,8 +130,10 @@ class Dispatcher {
     std::vector<Progress> progress;
     std::size_t pending = 0;
     KMinCounter counter;
-    std::vector<LostCall> lost;            ///< nobody was asked in their place yet
-    std::unordered_set<p2p::PeerId> late;  ///< servers
+    std::vector<LostCall> lost;                     ///< nobody was asked in their place yet
+    std::vector<LostCall> sought;                   ///< for them a search is under way
+    std::optional<std::vector<ExpertCall>> others;  ///< it has found them
+    std::unordered_set<p2p::PeerId> late;           ///< servers
     std::size_t late_allowed = 0;
     bool untimed = false;  ///< a call is under way of which nobody knows when it is late
     Event changed;         ///< `collect` has something to do
@@ -164,12 +170,16 @@ class Dispatcher {
     bool settled = false;
     for (;;) {
       state->changed.reset();
+      if (state->counter.all_full()) break;
+      ask_others(state, scope);
       const SteadyTime next_late = find_late(*state);
-      if (!state->lost.empty()) {
-        co_await ask_others(state, scope, deadline);
+      std::erase_if(state->lost, [&](const LostCall& lost) { return state->has_answered(lost.call); });
+      if (!state->lost.empty() && state->sought.empty()) {
+        state->sought = std::exchange(state->lost, {});
+        scope.spawn(seek_others(state));
         continue;
       }
-      if (state->pending == 0 || state->counter.all_full()) break;
+      if (state->pending == 0 && state->sought.empty()) break;
       if (!settled && state->counter.all_settled()) {
         settled = true;
         deadline = std::min(deadline, deadline_after(state->network.steady_now(), options.timeout_after_k_min));
@@ -205,27 +215,40 @@ class Dispatcher {
         next = std::min(next, late);
         continue;
       }
-      progress.lost = true;
+      progress.lost = progress.sought = true;
       state.late.insert(server);
       state.lost.push_back({.call = i, .late = true});
     }
     return next;
   }
 
-  /// Sends the calls that stand in for lost ones; when none can be had the batch goes on without.
-  static awaitable<void> ask_others(StatePtr state, Scope& scope, SteadyTime deadline) {
+  /// Looks for calls that stand in for lost ones; when none can be had the batch goes on without.
+  static awaitable<void> seek_others(StatePtr state) {
     std::vector<ExpertCall> others;
     try {
-      others = co_await with_deadline(state->network, deadline,
-                                      state->backup.calls_instead(std::exchange(state->lost, {})), "the search");
-    } catch (const std::exception& error) {
-      if (is_cancellation(std::current_exception())) throw;
-      log(LogLevel::debug, "mixture", std::string("nobody stands in for lost experts: ") + error.what());
+      others = co_await state->backup.calls_instead(state->sought);
+    } catch (...) {
+      if (state->closed) co_return;
+      log(LogLevel::debug, "mixture",
+          "nobody stands in for lost experts: " + skep::detail::describe(std::current_exception()));
     }
-    for (ExpertCall& call : others) {
+    state->others = std::move(others);
+    state->changed.set();
+  }
+
+  /// Sends what a search has found.
+  static void ask_others(const StatePtr& state, Scope& scope) {
+    if (!state->others) return;
+    std::vector<ExpertCall> found = *std::exchange(state->others, std::nullopt);
+    for (ExpertCall& call : found) {
       state->counter.add(std::move(call.rows), call.repeats);
       state->add(std::move(call));
       scope.spawn(one(state, state->calls.size() - 1));
+    }
+    for (const LostCall& lost : std::exchange(state->sought, {})) {
+      state->progress[lost.call].sought = false;
+      const bool failed = state->progress[lost.call].ended && !state->has_answered(lost.call);
+      if (failed) (void)state->counter.end(lost.call, false);  // only now: meanwhile its rows had hope
     }
   }
 
@@ -285,12 +308,13 @@ class Dispatcher {
     outcome.latency = now - state.progress[i].sent;
     state.progress[i].ended = true;
     --state.pending;
-    const bool settled = state.counter.end(i, !code);
     if (!code && state.backup.delays) {
       state.backup.delays->measured(state.calls[i].expert.peer_id, outcome.latency, now);
     } else if (code && state.backup.calls_instead && !std::exchange(state.progress[i].lost, true)) {
+      state.progress[i].sought = true;
       state.lost.push_back({.call = i, .server_failed = outcome.server_failed()});
     }
+    const bool settled = (!code || !state.progress[i].sought) && state.counter.end(i, !code);
     if (settled || state.pending == 0 || state.counter.all_full() || !state.lost.empty() || state.untimed) {
       state.changed.set();
     }

@@ -225,8 +225,7 @@ class MixtureClient {
       for (auto& call : stand_ins.take_over(rows, found)) given.push_back(std::move(call));
     }
 
-    const Duration passed = std::chrono::steady_clock::now() - exchange.started;
-    const Duration left = options_.forward_timeout == unlimited ? unlimited : options_.forward_timeout - passed;
+    const Duration left = left_for(exchange);
     if (left <= 0s) co_return calls;
     std::vector<PreparedCall> prepared;
     for (const StandIns::Call& call : given) {
@@ -272,9 +271,16 @@ class MixtureClient {
              (penalized && penalized(expert));
     };
     BeamSearch search = searcher_.begin(std::move(scores), rows.size(), options_.k_best, skip);
-    ExpertChoice found = co_await searcher_.finish(std::move(search), {.timeout = unlimited});
+    const Duration budget = std::min(options_.time_budget, std::max<Duration>(left_for(exchange), 0s));
+    ExpertChoice found = co_await searcher_.finish(std::move(search), {.timeout = unlimited, .time_budget = budget});
     if (pass.drop_impossible) found.drop_impossible();
     co_return found;
+  }
+
+  /// Of the time that a forward pass has.
+  [[nodiscard]] Duration left_for(const MixtureExchange& exchange) const {
+    if (options_.forward_timeout == unlimited) return unlimited;
+    return options_.forward_timeout - (std::chrono::steady_clock::now() - exchange.started);
   }
 
   static awaitable<std::shared_ptr<const ExpertContract>> first_contract(dht::DHT dht, std::vector<ExpertInfo> experts,
