@@ -12,6 +12,9 @@ TEST_CASE("whole numbers") {
     CHECK_FALSE(check(bad).empty());
   }
   CHECK(check("x") == "\"x\" is not a whole number of 1 or more");
+  for (const std::string large : {"2147483648", "99999999999999999999"}) {
+    CHECK(check(large) == "\"" + large + "\" is more than 2147483647");
+  }
 }
 
 TEST_CASE("numbers above zero") {
@@ -21,6 +24,18 @@ TEST_CASE("numbers above zero") {
     CAPTURE(bad);
     CHECK_FALSE(check(bad).empty());
   }
+  CHECK(check("0") == "\"0\" is not a number above 0");
+  CHECK(check("1e300") == "\"1e300\" is more than 1000000000");
+}
+
+TEST_CASE("true or false") {
+  const auto check = truth_value();
+  for (const char* good : {"true", "Yes", "ON", "1", "False", "no", "off", "0"}) CHECK(check(good).empty());
+  for (const char* bad : {"", "2", "t", "maybe", "true "}) {
+    CAPTURE(bad);
+    CHECK_FALSE(check(bad).empty());
+  }
+  CHECK(check("Maybe") == "\"Maybe\" is neither true nor false");
 }
 
 TEST_CASE("one of a few words") {

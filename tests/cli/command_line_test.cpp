@@ -19,9 +19,9 @@ struct Flags {
   bool quiet = false;
 };
 
-Parsed<Flags> parse(std::vector<std::string> arguments) {
+Parsed<Flags> parse(std::vector<std::string> arguments, const std::string& unasked = {}) {
   Flags flags;
-  CommandLine line("tool", "Does something.");
+  CommandLine line("tool", "Does something.", {}, unasked);
   line.value("First", "--num_experts", "N", flags.number, whole_number(1), "a number");
   line.value("First", "--optimizer", "NAME", flags.name, one_of({"adam", "sgd"}), "a name");
   line.list("Second", "--initial_peers", "MADDR", flags.peers, {}, "some peers");
@@ -88,6 +88,23 @@ TEST_CASE("the help is no error, grouped, with defaults") {
   CHECK(parsed.text.find("First:") < parsed.text.find("--num_experts N"));
   CHECK(parsed.text.find("--num_experts N") < parsed.text.find("Second:"));
   CHECK(parsed.text.find("a name (default: adam)") != std::string::npos);
+  for (const char* wrong : {"--frobnicate", "--num_experts=many", "-c/nonexistent/file"}) {
+    CHECK(parse({wrong, "-h"}).text == parsed.text);
+  }
+}
+
+TEST_CASE("a switch may be given a value: true or false in the usual words, and nothing else") {
+  for (const char* on : {"--quiet", "--quiet=true", "--quiet=Yes", "--quiet=on", "--quiet=1"}) {
+    const auto parsed = parse({on});
+    REQUIRE(parsed.flags);
+    CHECK(parsed.flags->quiet);
+  }
+  for (const char* off : {"--quiet=false", "--quiet=NO", "--quiet=off", "--quiet=0"}) {
+    const auto parsed = parse({off});
+    REQUIRE(parsed.flags);
+    CHECK_FALSE(parsed.flags->quiet);
+  }
+  CHECK(refusal({"--quiet=maybe"}) == "tool: --quiet: \"maybe\" is neither true nor false");
 }
 
 TEST_CASE("every mistake is one line that names the flag, with exit code 2") {
@@ -108,13 +125,20 @@ TEST_CASE("D1 a configuration file fills in what the command line leaves out") {
   CHECK(parsed.flags->name == "sgd");
   CHECK(parsed.flags->peers == std::vector<std::string>{"x", "y"});
   CHECK_FALSE(parsed.flags->quiet);
-  const TemporaryFile quiet("quiet: true");
-  const auto shut = parse({"-c", quiet.path});
-  REQUIRE(shut.flags);
-  CHECK(shut.flags->quiet);
+  const TemporaryFile quiet("quiet: True");
+  for (const auto& arguments :
+       {std::vector<std::string>{"-c", quiet.path}, {"-c" + quiet.path}, {"-c=" + quiet.path}}) {
+    const auto shut = parse(arguments);
+    REQUIRE(shut.flags);
+    CHECK(shut.flags->quiet);
+  }
+  const auto loud = parse({"-c", quiet.path, "--quiet=no"});
+  REQUIRE(loud.flags);
+  CHECK_FALSE(loud.flags->quiet);
 }
 
-TEST_CASE("D1 config.yml in the working directory is read without being named, another file instead of it") {
+TEST_CASE(
+    "D1 a command may have a file in the working directory that it reads unasked, another that is named instead") {
   const TemporaryFile folder("");
   const auto before = std::filesystem::current_path();
   const auto there = folder.path + ".d";
@@ -122,12 +146,15 @@ TEST_CASE("D1 config.yml in the working directory is read without being named, a
   std::ofstream(there + "/config.yml") << "num_experts: 7\n";
   std::ofstream(there + "/other.yml") << "optimizer: sgd\n";
   std::filesystem::current_path(there);
-  const auto found = parse({});
-  const auto named = parse({"-c", "other.yml"});
+  const auto found = parse({}, "config.yml");
+  const auto named = parse({"-c", "other.yml"}, "config.yml");
+  const auto foreign = parse({});
   std::filesystem::current_path(before);
   std::filesystem::remove_all(there);
   REQUIRE(found.flags);
   CHECK(found.flags->number == 7);
+  REQUIRE(foreign.flags);
+  CHECK_FALSE(foreign.flags->number);
   REQUIRE(named.flags);
   CHECK_FALSE(named.flags->number);
   CHECK(named.flags->name == "sgd");
@@ -139,6 +166,11 @@ TEST_CASE("D1 a configuration file that cannot be used says so") {
   CHECK(refusal({"--config=" + unknown.path}).find("did you mean --optimizer?") != std::string::npos);
   const TemporaryFile wrong("num_experts = many\n");
   CHECK(refusal({"-c", wrong.path}) == "tool: --num_experts: \"many\" is not a whole number of 1 or more");
+  for (const char* text : {"quiet: sometimes\n", "quiet:\n", "quiet: []\n"}) {
+    const TemporaryFile neither(text);
+    CHECK(refusal({"-c", neither.path}).starts_with("tool: --quiet: "));
+  }
+  CHECK(refusal({"--quiet", "-c"}) == "tool: --config: a value is missing");
   const TemporaryFile broken("num_experts\n");
   CHECK(refusal({"-c", broken.path}).find(", line 1: \"num_experts\" is not of the form") != std::string::npos);
 }

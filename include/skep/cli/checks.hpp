@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdint>
 #include <filesystem>
@@ -29,6 +30,14 @@ template <class T>
   return !text.empty() && error == std::errc{} && end == text.data() + text.size();
 }
 
+/// What is wrong with a text that is no number from `least` on; one that is too large learns how far it may go.
+[[nodiscard]] inline std::string wrong_number(const std::string& text, const std::string& least, double most,
+                                              const std::string& most_in_words) {
+  double value = 0;
+  if (read_number(text, value) && value > most) return in_quotes(text) + " is more than " + most_in_words;
+  return in_quotes(text) + " is not a " + least;
+}
+
 }  // namespace detail
 
 /// A whole number between `least` and 2^31 - 1.
@@ -36,7 +45,7 @@ template <class T>
   return [least](const std::string& text) -> std::string {
     std::int64_t value = 0;
     if (detail::read_number(text, value) && value >= least && value <= INT32_MAX) return {};
-    return detail::in_quotes(text) + " is not a whole number of " + std::to_string(least) + " or more";
+    return detail::wrong_number(text, "whole number of " + std::to_string(least) + " or more", INT32_MAX, "2147483647");
   };
 }
 
@@ -45,7 +54,7 @@ template <class T>
   return [](const std::string& text) -> std::string {
     double value = 0;
     if (detail::read_number(text, value) && value > 0 && value <= 1e9) return {};
-    return detail::in_quotes(text) + " is not a number above 0";
+    return detail::wrong_number(text, "number above 0", 1e9, "1000000000");
   };
 }
 
@@ -56,6 +65,18 @@ template <class T>
     std::string sentence = detail::in_quotes(text) + " is not one of";
     for (std::size_t i = 0; i < words.size(); ++i) sentence += (i == 0 ? " " : ", ") + words[i];
     return sentence;
+  };
+}
+
+/// true, yes, on, 1 or false, no, off, 0, in any case.
+[[nodiscard]] inline Check truth_value() {
+  return [](std::string text) -> std::string {
+    const auto given = text;
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    for (const char* word : {"true", "yes", "on", "1", "false", "no", "off", "0"}) {
+      if (text == word) return {};
+    }
+    return detail::in_quotes(given) + " is neither true nor false";
   };
 }
 

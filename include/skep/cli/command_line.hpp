@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -81,17 +82,22 @@ template <class T>
 }  // namespace detail
 
 /// A command's flags, declared one by one and then read all together, from the command line and, where that is silent,
-/// from a configuration file (`-c FILE`, or ./config.yml where there is one).
+/// from a configuration file (`-c FILE`).
 class CommandLine {
  public:
   /// @param examples  lines for the end of the help, each a command to be copied
-  CommandLine(std::string command, const std::string& purpose, const std::string& examples = {})
-      : command_(std::move(command)), app_(purpose, command_) {
+  /// @param unasked   a configuration file that is read without being named, where there is one
+  CommandLine(std::string command, const std::string& purpose, const std::string& examples = {},
+              std::string unasked = {})
+      : command_(std::move(command)), unasked_(std::move(unasked)), app_(purpose, command_) {
     app_.formatter(std::make_shared<HelpFormatter>());
     app_.set_help_flag("-h,--help", "print this text and exit");
     app_.add_option("-c,--config", config_, "file with flags, one a line, such as `hidden_dim = 512`")
         ->type_name("FILE");
-    app_.footer((examples.empty() ? std::string() : "Examples:\n" + examples + "\n\n") + std::string(closing_words));
+    app_.footer((examples.empty() ? std::string() : "Examples:\n" + examples + "\n\n") +
+                "Every flag may also stand in a configuration file, the one named by -c" +
+                (unasked_.empty() ? "" : ", or else\n" + unasked_ + " in the working directory") +
+                ". What the command line says goes before the file.\n\n" + std::string(environment_words));
   }
 
   /// A flag with a value. @param value  where it goes; what is there now is the default
@@ -119,7 +125,7 @@ class CommandLine {
   }
   /// A flag that is there or not.
   void toggle(const std::string& group, const std::string& flag, bool& value, const std::string& help) {
-    app_.add_flag(flag, value, help)->group(group);
+    app_.add_flag(flag, value, help)->group(group)->check(CLI::Validator(truth_value(), ""));
     toggles_.insert(flag);
   }
 
@@ -130,6 +136,7 @@ class CommandLine {
   /// `UsageError`. Throws nothing else.
   template <class Flags, class CheckAll>
   [[nodiscard]] Parsed<Flags> parse(std::vector<std::string> arguments, Flags& flags, CheckAll&& check) {
+    if (asks_for_help(before_values(arguments))) return {std::nullopt, help(), exit_ok};  // whatever else is wrong
     try {
       add_file(arguments);
       drop_empty_lists(arguments);
@@ -137,8 +144,6 @@ class CommandLine {
       app_.parse(std::move(arguments));
       check();
       return {std::move(flags), {}, exit_ok};
-    } catch (const CLI::CallForHelp&) {
-      return {std::nullopt, help(), exit_ok};
     } catch (const UsageError& error) {
       return refuse<Flags>(error.sentence);
     } catch (const CLI::ExtrasError&) {
@@ -155,15 +160,13 @@ class CommandLine {
   }
 
  private:
-  static constexpr std::string_view closing_words =
-      "Every flag may also stand in a configuration file: the one named by -c, or config.yml\n"
-      "in the working directory. What the command line says goes before the file.\n"
-      "\n"
+  static constexpr std::string_view environment_words =
       "Environment:\n"
       "  SKEP_LOGLEVEL           least level of log lines: DEBUG, INFO, WARN or ERROR (default: INFO)\n"
       "  SKEP_COLORS             1 or 0: colours, whether standard error is a terminal or not\n"
       "  SKEP_ALWAYS_LOG_CALLER  1: INFO lines too say which part of the program speaks\n"
-      "  SKEP_DHT_NUM_WORKERS    requests in flight for one key of the DHT (default: 4)";
+      "  SKEP_DHT_NUM_WORKERS    requests in flight of one search for the nearest nodes, or for the latest value\n"
+      "                          (default: 4); a get that takes the first value asks one node at a time";
 
   static void describe(CLI::Option* option, const std::string& group, const std::string& type, Check check) {
     option->type_name(type)->group(group);
@@ -202,25 +205,37 @@ class CommandLine {
            command_ + " --help";
   }
 
+  /// The arguments that may be flags: behind "--" stand values.
+  [[nodiscard]] static std::span<const std::string> before_values(const std::vector<std::string>& arguments) {
+    return {arguments.begin(), std::find(arguments.begin(), arguments.end(), "--")};
+  }
+  [[nodiscard]] static bool asks_for_help(std::span<const std::string> flags) {
+    return std::any_of(flags.begin(), flags.end(), [](const auto& each) { return each == "-h" || each == "--help"; });
+  }
+
+  /// The file to read: the one that is named as -c FILE, -cFILE, --config FILE or --config=FILE, or the unasked one.
+  [[nodiscard]] std::string file_to_read(std::span<const std::string> flags) const {
+    for (auto at = flags.begin(); at != flags.end(); ++at) {
+      if (*at == "-c" || *at == "--config") {
+        if (std::next(at) == flags.end()) throw UsageError{"--config: a value is missing"};
+        return *std::next(at);
+      }
+      for (const std::string_view form : {"--config=", "-c=", "-c"}) {
+        if (at->starts_with(form)) return at->substr(form.size());
+      }
+    }
+    return std::filesystem::is_regular_file(unasked_) ? unasked_ : std::string();
+  }
+
   /// Appends what the configuration file says and the arguments do not.
   void add_file(std::vector<std::string>& arguments) const {
+    const auto path = file_to_read(before_values(arguments));
+    if (path.empty()) return;
     const auto given = [&arguments](std::string_view flag) {
       return std::find_if(arguments.begin(), arguments.end(), [flag](std::string_view argument) {
         return argument == flag || (argument.starts_with(flag) && argument.substr(flag.size()).starts_with('='));
       });
     };
-    std::string path = "config.yml";
-    auto named = given("--config");
-    if (named == arguments.end()) named = given("-c");
-    if (named == arguments.end() && !std::filesystem::is_regular_file(path)) return;
-    if (named != arguments.end()) {
-      if (const auto equals = named->find('='); equals != std::string::npos) {
-        path = named->substr(equals + 1);
-      } else if (std::next(named) != arguments.end()) {
-        path = *std::next(named);
-      }
-    }
-
     std::ifstream input(path);
     if (!input) throw UsageError{"--config: cannot read " + detail::in_quotes(path)};
     const auto file = parse_config(std::string(std::istreambuf_iterator<char>(input), {}));
@@ -232,8 +247,9 @@ class CommandLine {
       if (!toggles_.contains(flag)) {
         arguments.push_back(flag);
         arguments.insert(arguments.end(), values.begin(), values.end());
-      } else if (values.size() == 1 && (values.front() == "true" || values.front() == "yes")) {
-        arguments.push_back(flag);
+      } else {
+        if (values.size() != 1 || values.front().empty()) throw UsageError{flag + ": true or false is missing"};
+        arguments.push_back(flag + '=' + values.front());
       }
     }
   }
@@ -247,6 +263,7 @@ class CommandLine {
   }
 
   std::string command_;
+  std::string unasked_;
   std::string config_;
   CLI::App app_;
   std::set<std::string> toggles_;

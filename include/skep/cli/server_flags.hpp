@@ -110,7 +110,8 @@ inline void declare_reports(CommandLine& line, ServerFlags& flags) {
                    "  " + command + " --num_experts 5 --expert_pattern \"expert.[0:5]\" --hidden_dim 512\n  " +
                        command +
                        " --num_experts 5 --expert_pattern \"expert.[5:250]\" --hidden_dim 512 \\\n"
-                       "      --initial_peers /ip4/203.0.113.5/tcp/31337/p2p/12D3KooW...");
+                       "      --initial_peers /ip4/203.0.113.5/tcp/31337/p2p/12D3KooW...",
+                   "config.yml");
   detail::declare_experts(line, flags, expert_classes);
   declare(line, flags.network);
   detail::declare_compute(line, flags);
