@@ -1,18 +1,13 @@
 #include "skep/cli/joining.hpp"
 
-#include <cstdlib>
-// doctest comes last
 #include <doctest/doctest.h>
 
 using namespace skep;
 
-TEST_CASE("D1 D4 flags and the environment become options, and the member says where it is reached") {
+TEST_CASE("D1 flags become options, and the member says where it is reached") {
   cli::NetworkFlags flags;
   flags.host_maddrs = {"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0"};
-  ::setenv("SKEP_DHT_NUM_WORKERS", "7", 1);
   const auto options = cli::dht_options(flags);
-  ::unsetenv("SKEP_DHT_NUM_WORKERS");
-  CHECK(options.node.num_workers == 7);
   CHECK(options.initial_peers.empty());
   dht::DHT dht(options);
   const auto addresses = cli::visible_addresses(dht);

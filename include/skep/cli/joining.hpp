@@ -2,11 +2,9 @@
 #pragma once
 
 #include <chrono>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
-#include "skep/cli/environment.hpp"
 #include "skep/cli/network_flags.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/composite_validator.hpp"
@@ -25,13 +23,12 @@ namespace detail {
 
 }  // namespace detail
 
-/// The options of a DHT that flags and the environment stand for.
+/// The options of a DHT that flags stand for.
 [[nodiscard]] inline dht::DHTOptions dht_options(const NetworkFlags& flags) {
   return {.initial_peers = flags.initial_peers,
           .host_maddrs = flags.host_maddrs,
           .announce_maddrs = flags.announce_maddrs,
-          .identity_path = flags.identity_path,
-          .node = {.num_workers = dht_num_workers(std::getenv("SKEP_DHT_NUM_WORKERS"))}};
+          .identity_path = flags.identity_path};
 }
 
 /// What skep-dht demands of records under an owner's tag, RSA as Hivemind's or Ed25519: his signature. It has no key
