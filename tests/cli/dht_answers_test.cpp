@@ -58,11 +58,14 @@ TEST_CASE("a crawl as a table with its sum, and as a JSON object for each node")
                          .addresses = {"/ip4/192.0.2.5/tcp/1"},
                          .neighbours = {zero}};
   const CrawledNode bad{.id = zero, .peer = "12D3b", .failure = "connection refused"};
-  CHECK(crawl_table({good, bad}) ==
+  CHECK(crawl_table({good, bad}, 0) ==
         "NODE      PEER   ROUND TRIP  PROGRAM   ADDRESS\n"
         "00000000  12D3a  12.3 ms     skep/0.1  /ip4/192.0.2.5/tcp/1\n"
         "00000000  12D3b  -           did not answer: connection refused\n"
         "1 nodes answered, 1 did not: 1 skep/0.1");
+  CHECK(crawl_table({good}, 7).ends_with(
+      "1 nodes answered: 1 skep/0.1\n7 more were named and not asked: raise --max_nodes or --timeout"));
+  CHECK(not_asked_json(7) == R"({"not_asked":7})");
   CHECK(json::parse(crawled_json(good)) == json{{"node_id", std::string(40, '0')},
                                                 {"peer", "12D3a"},
                                                 {"agent", "skep/0.1"},

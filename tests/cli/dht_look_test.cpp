@@ -107,6 +107,8 @@ TEST_CASE("ping and crawl: who is there, how far, which program; the swarm drawn
   CHECK(svg.find("2 nodes") != std::string::npos);
   std::filesystem::remove(picture);
   CHECK(answer({"crawl", "--initial_peers", first.address}).ends_with("2 nodes answered: 2 skep/0.1\n"));
+  CHECK(answer({"crawl", "--json", "--max_nodes", "1", "--initial_peers", first.address})
+            .ends_with("{\"not_asked\":1}\n"));
 }
 
 TEST_CASE("what is wrong with a subcommand is said in one line, with code 2") {

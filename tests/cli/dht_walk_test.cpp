@@ -27,6 +27,15 @@ TEST_CASE("every node is asked once, in the order in which it was heard of, and 
   CHECK(rest[1].id == node(4).id);
   CHECK(frontier.take(1).empty());
   CHECK(frontier.known() == 4);
+  CHECK(frontier.not_taken() == 1);
+}
+
+TEST_CASE("nodes that were named and not asked are counted once each, waiting or above the limit") {
+  CrawlFrontier frontier(3);
+  for (const int n : {1, 2, 3, 4, 5, 4, 1}) frontier.found(node(static_cast<std::uint8_t>(n)));
+  CHECK(frontier.not_taken() == 5);
+  CHECK(frontier.take(2).size() == 2);
+  CHECK(frontier.not_taken() == 3);
 }
 
 TEST_CASE("a node is asked about itself and about each of its large buckets") {

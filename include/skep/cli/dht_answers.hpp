@@ -112,8 +112,12 @@ namespace detail {
   return json_text(out);
 }
 
+/// The last line for programs, of a crawl that ended early.
+[[nodiscard]] inline std::string not_asked_json(std::size_t count) { return json_text({{"not_asked", count}}); }
+
 /// A table for people, the swarm in one line at its end.
-[[nodiscard]] inline std::string crawl_table(const std::vector<CrawledNode>& nodes) {
+/// @param not_asked  how many more were named, when a limit ended the crawl
+[[nodiscard]] inline std::string crawl_table(const std::vector<CrawledNode>& nodes, std::size_t not_asked) {
   std::size_t width = 4;
   std::size_t agent_width = 7;
   for (const auto& node : nodes) {
@@ -145,6 +149,9 @@ namespace detail {
   const char* separator = ": ";
   for (const auto& [program, count] : programs) {
     text += std::exchange(separator, ", ") + std::to_string(count) + " " + program;
+  }
+  if (not_asked > 0) {
+    text += "\n" + std::to_string(not_asked) + " more were named and not asked: raise --max_nodes or --timeout";
   }
   return text;
 }

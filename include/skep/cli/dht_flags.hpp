@@ -143,7 +143,8 @@ inline void require_swarm(const DhtClientFlags& flags) {
                    "Lists them with the programs they are and their round trips.");
   detail::declare_swarm(line, flags.client);
   line.value("Network", "--parallel", "N", flags.parallel, whole_number(1), "how many nodes to ask at once");
-  line.value("Network", "--max_nodes", "N", flags.max_nodes, whole_number(1), "stop after so many");
+  line.value("Network", "--max_nodes", "N", flags.max_nodes, whole_number(1),
+             "stop after so many; how many more were named is said at the end");
   detail::declare_answer(line, flags.client);
   line.value(detail::answer_group, "--graph", "FILE", flags.graph, {},
              "draw the swarm as an SVG picture: nodes on the ring of ids, lines to the neighbours they name");

@@ -138,16 +138,17 @@ template <class Work>
       picture.open(flags.graph, std::ios::trunc);
       if (!picture) throw Error(errc::invalid_argument, "--graph: cannot write \"" + printable(flags.graph) + "\"");
     }
-    const auto nodes = dht.run_coroutine([&](CheckedNode node) {
+    const Crawl crawl = dht.run_coroutine([&](CheckedNode node) {
       return walk_swarm(std::move(node), static_cast<std::size_t>(flags.max_nodes),
                         static_cast<std::size_t>(flags.parallel), detail::seconds(flags.client.timeout));
     });
     if (flags.client.json) {
-      for (const auto& node : nodes) detail::print(detail::crawled_json(node));
+      for (const auto& node : crawl.nodes) detail::print(detail::crawled_json(node));
+      if (crawl.not_asked > 0) detail::print(detail::not_asked_json(crawl.not_asked));
     } else {
-      detail::print(detail::crawl_table(nodes));
+      detail::print(detail::crawl_table(crawl.nodes, crawl.not_asked));
     }
-    if (picture.is_open() && !(picture << draw_swarm(nodes) << std::flush)) {
+    if (picture.is_open() && !(picture << draw_swarm(crawl.nodes) << std::flush)) {
       throw Error(errc::refused, "--graph: writing \"" + printable(flags.graph) + "\" failed; is the disk full?");
     }
     return exit_ok;

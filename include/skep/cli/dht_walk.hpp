@@ -26,13 +26,25 @@
 
 namespace skep::inline v0::cli {
 
+/// What a crawl came to.
+struct Crawl {
+  std::vector<CrawledNode> nodes;  ///< those that were asked, by their ids
+  std::size_t not_asked = 0;       ///< others that were named, when the limit of nodes or of time ended the walk
+};
+
 /// Whom a crawl has still to ask. Pure.
 class CrawlFrontier {
  public:
   explicit CrawlFrontier(std::size_t max_nodes) : max_nodes_(max_nodes) {}
 
   void found(const dht::NodeEntry& node) {
-    if (known_.size() < max_nodes_ && known_.insert(node.id).second) waiting_.push_back(node);
+    if (known_.contains(node.id)) return;
+    if (known_.size() < max_nodes_) {
+      known_.insert(node.id);
+      waiting_.push_back(node);
+    } else if (left_out_.size() < most_left_out) {
+      left_out_.insert(node.id);
+    }
   }
   /// Up to `count` nodes that were not taken before.
   [[nodiscard]] std::vector<dht::NodeEntry> take(std::size_t count) {
@@ -44,10 +56,15 @@ class CrawlFrontier {
     return out;
   }
   [[nodiscard]] std::size_t known() const noexcept { return known_.size(); }
+  /// How many nodes were named and not taken; above the limit of nodes counted up to 100,000.
+  [[nodiscard]] std::size_t not_taken() const noexcept { return waiting_.size() + left_out_.size(); }
 
  private:
+  static constexpr std::size_t most_left_out = 100'000;  // a liar names as many as he likes
+
   std::size_t max_nodes_;
   std::set<dht::DHTID> known_;
+  std::set<dht::DHTID> left_out_;
   std::deque<dht::NodeEntry> waiting_;
 };
 
@@ -116,8 +133,7 @@ awaitable<void> visit(Node node, dht::NodeEntry whom, Duration limit, std::share
 /// Asks every node of the swarm that `node` is in for the nodes it knows, until none is new, the limit of nodes is
 /// reached or the time is over.
 template <class Node>
-[[nodiscard]] awaitable<std::vector<CrawledNode>> walk_swarm(Node node, std::size_t max_nodes, std::size_t parallel,
-                                                             Duration limit) {
+[[nodiscard]] awaitable<Crawl> walk_swarm(Node node, std::size_t max_nodes, std::size_t parallel, Duration limit) {
   auto& network = node.network();
   const SteadyTime deadline = deadline_after(network.steady_now(), limit);
   const auto state = std::make_shared<detail::CrawlState>(detail::CrawlState{CrawlFrontier(max_nodes)});
@@ -125,16 +141,18 @@ template <class Node>
     state->frontier.found(known);
     return true;
   });
-  for (auto next = state->frontier.take(parallel); !next.empty(); next = state->frontier.take(parallel)) {
+  for (;;) {
     const Duration left = deadline - network.steady_now();
     if (left <= Duration::zero()) break;
+    auto next = state->frontier.take(parallel);
+    if (next.empty()) break;
     Scope visits(network.executor(), "crawl");
     for (auto& whom : next) visits.spawn(detail::visit(node, std::move(whom), std::min<Duration>(left, 5s), state));
     co_await visits.join();
   }
-  auto nodes = std::move(state->nodes);
-  std::sort(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-  co_return nodes;
+  Crawl crawl{std::move(state->nodes), state->frontier.not_taken()};
+  std::sort(crawl.nodes.begin(), crawl.nodes.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  co_return crawl;
 }
 
 }  // namespace skep::inline v0::cli
