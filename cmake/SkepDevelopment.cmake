@@ -88,7 +88,7 @@ if(SKEP_WITH_TORCH AND CMAKE_VERIFY_INTERFACE_HEADER_SETS AND CMAKE_CXX_COMPILER
   target_precompile_headers(skep_torch_door PRIVATE <skep/moe/tensor/torch.hpp>)
   set(_skep_door_pch ${PROJECT_BINARY_DIR}/CMakeFiles/skep_torch_door.dir/cmake_pch.hxx.pch)
   set(_skep_alone $<STREQUAL:$<TARGET_PROPERTY:NAME>,skep_moe_verify_interface_header_sets>)
-  target_compile_options(skep_moe INTERFACE "$<${_skep_alone}:SHELL:-Xclang -include-pch -Xclang ${_skep_door_pch}>")
+  target_compile_options(skep_moe INTERFACE "$<${_skep_alone}:SHELL:-Xclang -include-pch -Xclang \"${_skep_door_pch}\">")
 endif()
 
 # skep_program(<target> TORCH <bool> SOURCES <files>): a program of ours, with the precompiled header that fits.

@@ -1,6 +1,7 @@
 # What the scripts of this project share (bash; to be sourced): where things are, how they speak, how they become root.
 #   SKEP_ROOT      the source tree
 #   SKEP_CACHE     what is made once and kept: the Hivemind environment, the second compiler's root
+#   SKEP_HIVEMIND  the Python environment with Hivemind, whether it is there or not
 #   SKEP_BUILD_DIR the folder of the last skep_build or skep_configure
 # shellcheck shell=bash disable=SC2034
 SKEP_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,6 +9,8 @@ if [[ -n ${XDG_CACHE_HOME:-} ]]; then SKEP_CACHE=$XDG_CACHE_HOME/skep
 elif [[ -n ${HOME:-} && -w $HOME ]]; then SKEP_CACHE=$HOME/.cache/skep
 else SKEP_CACHE=$SKEP_ROOT/build/cache
 fi
+SKEP_HIVEMIND_VERSION=1.1.12
+SKEP_HIVEMIND=$SKEP_CACHE/hivemind-$SKEP_HIVEMIND_VERSION
 export LC_ALL=C.UTF-8
 
 skep_say() { printf 'skep: %s\n' "$*" >&2; }

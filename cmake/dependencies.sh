@@ -13,7 +13,8 @@ it prints the command to run.
   including   what a program needs that includes skep: the libraries, LibTorch among them
   build       the compiler, CMake, Ninja
   examples    the data set and libraries of the examples
-  test        doctest and Python; also makes an environment with Hivemind itself, for the tests against it
+  test        doctest and Python
+  hivemind    makes an environment with Hivemind itself, from PyPI, for the tests and benchmarks against it
   bench       OpenDHT, the peer of suite dht
   check       sanitizers, formatter, linter, debootstrap
   all         all of these
@@ -33,27 +34,26 @@ group() {
       libopenblas0-pthread libcli11-dev libspdlog-dev ;;
     build) echo clang-19 lld-19 cmake ninja-build ccache ;;
     examples) echo dataset-fashion-mnist zlib1g-dev libcairo2-dev ;;
-    test) echo doctest-dev python3 python3-venv python3-torch ;;
+    test) echo doctest-dev python3 ;;
+    hivemind) echo python3 python3-venv python3-torch ;;
     bench) echo libopendht-dev ;;
     check) echo libclang-rt-19-dev llvm-19 clang-format-19 clang-tidy-19 shellcheck debootstrap ca-certificates ;;
     *) return 1 ;;
   esac
 }
 
-hivemind_version=1.1.12
-hivemind_env=$SKEP_CACHE/hivemind-$hivemind_version
-
 # Hivemind from PyPI over Debian's PyTorch, in an environment of its own.
 make_hivemind() {
-  [[ -f $hivemind_env/complete ]] && return
-  skep_say "making a Python environment with Hivemind $hivemind_version in $hivemind_env"
-  rm -rf "$hivemind_env"
-  local log=$SKEP_CACHE/hivemind.log python=$hivemind_env/bin/python
-  skep_quietly "$log" /usr/bin/python3 -m venv --system-site-packages "$hivemind_env"
+  [[ -f $SKEP_HIVEMIND/complete ]] && return
+  skep_say "making a Python environment with Hivemind $SKEP_HIVEMIND_VERSION in $SKEP_HIVEMIND"
+  rm -rf "$SKEP_HIVEMIND"
+  local log=$SKEP_CACHE/hivemind.log python=$SKEP_HIVEMIND/bin/python
+  skep_quietly "$log" /usr/bin/python3 -m venv --system-site-packages "$SKEP_HIVEMIND"
   skep_quietly "$log" "$python" -m pip install --disable-pip-version-check --retries 5 \
-    --constraint "$SKEP_ROOT/cmake/hivemind-constraints.txt" "hivemind==$hivemind_version"
+    --constraint "$SKEP_ROOT/cmake/hivemind-constraints.txt" "hivemind==$SKEP_HIVEMIND_VERSION" ||
+    skep_fail "pip could not fetch Hivemind; parts of the tests do without it, such as tests/run.sh p2p"
   skep_quietly "$log" "$python" -c "import hivemind, torch; torch.ones(1).numpy()"
-  touch "$hivemind_env/complete"
+  touch "$SKEP_HIVEMIND/complete"
 }
 
 mode=install
@@ -62,13 +62,13 @@ for argument; do
   case $argument in
     -h | --help) usage; exit ;;
     --list | --print) mode=${argument#--} ;;
-    all) groups+=(including build examples test bench check) ;;
+    all) groups+=(including build examples test hivemind bench check) ;;
     *) group "$argument" >/dev/null || { usage >&2; skep_fail "no group is called \"$argument\""; }
       groups+=("$argument") ;;
   esac
 done
 if [[ $mode == print ]]; then
-  echo "$hivemind_env"
+  echo "$SKEP_HIVEMIND"
   exit
 fi
 [[ ${#groups[@]} -gt 0 ]] || { usage >&2; exit 2; }
@@ -97,5 +97,5 @@ if [[ ${#missing[@]} -gt 0 ]]; then
     skep_fail "the packages could not be installed. Run as root:  apt-get update && $install"
 fi
 for name in "${groups[@]}"; do
-  if [[ $name == test ]]; then make_hivemind; fi
+  if [[ $name == hivemind ]]; then make_hivemind; fi
 done

@@ -8,11 +8,13 @@ usage() {
 usage: tests/run.sh [--all] [STEP ...] [LABEL | NAME ...]
 
 Without arguments every test runs, those against Hivemind itself included. --all runs every step. A label (core, p2p,
-moe, integration ...) or the name of a test or of a header (moe_server, kademlia/lookup) runs a part.
+moe, integration ...) or the name of a test or of a header (moe_server, kademlia/lookup) runs a part. The environment
+with Hivemind is made, from PyPI, where everything or integration is to run; other parts do without.
 
 steps, in the order of --all:
   tests     the tests, at -O0
-  asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
+  asan      under AddressSanitizer and UndefinedBehaviorSanitizer: what does without LibTorch, and of the rest the
+            programs through which foreign bytes reach a tensor
   tsan      what has threads or runs on them, under ThreadSanitizer
   headers   every header compiles alone, with all warnings
   layers    the table of includes; LibTorch stays where it belongs; every header has its test
@@ -21,7 +23,8 @@ steps, in the order of --all:
   refusals  wrong uses are refused with the sentence they should be
   package   find_package and add_subdirectory, from outside
   release   commands, the main job and benchmarks at -O2
-  gcc       the tests with g++ 14, LibTorch 2.6 and Asio 1.30, in a Debian 13 root of their own
+  gcc       with g++ 14, LibTorch 2.6 and Asio 1.30, in a Debian 13 root of their own: of each folder the tests that
+            hold most of its code
 
 examples: tests/run.sh p2p      tests/run.sh asan kademlia/lookup      tests/run.sh headers layers
 END
@@ -65,6 +68,16 @@ select_tests() {
     }' "$1"
 }
 
+# nothing_selected INDEX: why select_tests found nothing.
+nothing_selected() {
+  if [[ -n $(select_tests "$1") ]]; then
+    echo "step $step has no test of \"${names[*]}\"; tests/run.sh ${names[*]} runs them without it"
+  else
+    echo "no test, header or label is called \"${names[*]}\"; the labels are" \
+      "$(awk '{ for (i = 2; i < NF; i++) print $i }' "$1" | sort -u | tr '\n' ' ')"
+  fi
+}
+
 # ctest without the lines that say nothing: a line per test, the output of those that failed, the summary.
 terse() { grep -vE '^ *Start |^Internal ctest|^$|^Could not find executable|^Looked in|^/?[^ ]+_test$|^Unable to find'; }
 
@@ -74,8 +87,7 @@ build_and_test() {
   local folder=$1 filter=$2 selected targets=()
   mapfile -t selected < <(select_tests "$folder/tests/index.txt" "${@:2}")
   if [[ ${#selected[@]} == 0 ]]; then
-    echo "no test, header or label is called \"${names[*]}\"; the labels are" \
-      "$(awk '{ for (i = 2; i < NF; i++) print $i }' "$folder/tests/index.txt" | sort -u | tr '\n' ' ')"
+    nothing_selected "$folder/tests/index.txt"
     return 1
   fi
   if [[ ${#names[@]} -gt 0 || $filter != . ]]; then targets=("${selected[@]}"); fi
@@ -91,12 +103,12 @@ build_and_test() {
 step_tests() {
   local preset=whole
   if [[ ${#names[@]} -gt 0 ]]; then preset=debug; fi
-  skep_configure "$preset" -DSKEP_LIVE_TESTS=ON -DSKEP_BUILD_BENCHMARKS=OFF
+  skep_configure "$preset" "${live[@]}" -DSKEP_BUILD_BENCHMARKS=OFF
   build_and_test "$SKEP_BUILD_DIR" .
 }
 # All that does not link LibTorch, and of what does the programs through which foreign bytes reach a tensor.
 step_asan() {
-  skep_configure asan -DSKEP_LIVE_TESTS=ON
+  skep_configure asan "${live[@]}"
   # faults of memory show with the first seeds, all of them were tried in the step before
   SKEP_SIM_SEEDS=${SKEP_SIM_SEEDS:-10} build_and_test "$SKEP_BUILD_DIR" \
     '^(core|codec|crypto|async|kademlia|p2p|dht|sim|fuzz)_|^cli_http|^integration_(p2pd|dht_live)_|^moe_[a-z_]*_test$' \
@@ -149,6 +161,7 @@ step_gcc() {
   local selected
   mapfile -t selected < <(select_tests "$root/build/tests/index.txt" \
     '^(core|async|kademlia|sim)_|^codec_(.*messages|msgpack|unary_reader)_test$|^crypto_(aead|ed25519|hash|rsa)_test$|^p2p_(host|identity|multiaddr|noise|peer_routing|peer_store|rpc_stream|unary_call|yamux|upgrade)_test$|^dht_(dht|json|node|protocol|storage)_test$|^moe_(beam_search|declare|task_pool|client_dispatch|tensor_serialize|server_server|client_mixture)_test$')
+  [[ ${#selected[@]} -gt 0 ]] || { nothing_selected "$root/build/tests/index.txt"; return 1; }
   local broken=0
   "$SKEP_ROOT/cmake/second-root.sh" ninja -j "$jobs" -k 0 "${selected[@]}" >"$SKEP_ROOT/build/gcc.log" 2>&1 || broken=1
   grep -E '^FAILED:|error:|undefined reference' "$SKEP_ROOT/build/gcc.log" | head -n 40 || true
@@ -164,9 +177,21 @@ counts() {
        END { print passed + 0, failed + 0 }' "$1"
 }
 
+# needs_hivemind: whether a step is to run tests against it.
+needs_hivemind() {
+  [[ " ${steps[*]} " =~ \ (tests|asan)\  ]] || return
+  [[ ${#names[@]} -gt 0 ]] || return 0
+  [[ " ${names[*]} " =~ \ (live|integration) ]]
+}
+
 groups=(including build examples test)
+if needs_hivemind; then groups+=(hivemind); fi
 if [[ ${steps[*]} != tests ]]; then groups+=(check); fi
 "$SKEP_ROOT/cmake/dependencies.sh" "${groups[@]}"
+live=(-DSKEP_LIVE_TESTS=OFF)
+if [[ -f $SKEP_HIVEMIND/complete ]]; then
+  live=(-DSKEP_LIVE_TESTS=ON "-DSKEP_HIVEMIND_PYTHON=$SKEP_HIVEMIND/bin/python")
+fi
 
 mkdir -p "$SKEP_ROOT/build"
 log=$(mktemp)
