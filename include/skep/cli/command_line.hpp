@@ -165,8 +165,8 @@ class CommandLine {
       "  SKEP_LOGLEVEL           least level of log lines: DEBUG, INFO, WARN or ERROR (default: INFO)\n"
       "  SKEP_COLORS             1 or 0: colours, whether standard error is a terminal or not\n"
       "  SKEP_ALWAYS_LOG_CALLER  1: INFO lines too say which part of the program speaks\n"
-      "  SKEP_DHT_NUM_WORKERS    requests in flight of one search for the nearest nodes, or for the latest value\n"
-      "                          (default: 4); a get that takes the first value asks one node at a time";
+      "  SKEP_DHT_NUM_WORKERS    requests in flight of one search for nearest nodes or latest values\n"
+      "                          (default: 4); an ordinary get asks one node at a time";
 
   static void describe(CLI::Option* option, const std::string& group, const std::string& type, Check check) {
     option->type_name(type)->group(group);
