@@ -146,17 +146,14 @@ TEST_CASE("A4.10 a newcomer gets what it is nearer to than the farthest replica,
   for (std::uint8_t n = 1; n < 4; ++n) {
     local.keep({id(n), dht::regular_tag(), encode(n), {10}}, false, {0});
   }
-  CHECK(local.records_for(id(0x80), {0}).size() == 3);  // nobody else is known
+  CHECK(local.keys_for(id(0x80), {0}).size() == 3);  // nobody else is known
   local.table.heard(id(0x40), peer(1));
   local.table.heard(id(0x41), peer(2));
-  CHECK(local.records_for(id(0x80), {0}).empty());      // farther than both
-  CHECK(local.records_for(id(0x20), {0}).size() == 3);  // nearer
-  local.table.heard(id(0x02), peer(3));                 // nearer than we are to 2 and 3
-  const auto records = local.records_for(id(0x20), {0});
-  REQUIRE(records.size() == 1);
-  CHECK(records[0].key == id(1));
-  CHECK(records[0].tag == dht::regular_tag());
-  CHECK(local.records_for(id(0x20), {10}).empty());
+  CHECK(local.keys_for(id(0x80), {0}).empty());      // farther than both
+  CHECK(local.keys_for(id(0x20), {0}).size() == 3);  // nearer
+  local.table.heard(id(0x02), peer(3));              // nearer than we are to 2 and 3
+  CHECK(local.keys_for(id(0x20), {0}) == std::vector{id(1)});
+  CHECK(local.keys_for(id(0x20), {10}).empty());
 }
 
 TEST_CASE("H-27 a node that names the whole table and nobody else says the same about any key") {

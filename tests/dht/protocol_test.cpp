@@ -216,6 +216,36 @@ TEST_CASE("A4.7 thousands of records from one peer stay within the bounds") {
   CHECK(node.protocol().cache.size() == 13);  // a peer may fill a quarter of it, the rest is for what the node reads
 }
 
+TEST_CASE("A4.10 few newcomers are handed records at a time, and one under ever new ids once") {
+  Swarm swarm(1);
+  Node& node = swarm.nodes[0];
+  for (int i = 0; i < 600; ++i) CHECK(swarm.run(node.store(i, i, swarm.in(600))));
+  std::vector<std::size_t> got(7);  // records, by newcomer
+  std::vector<sim::Host> hosts;
+  const auto ping_as_anybody = [&](std::size_t n) {
+    codec::PingRequest request;
+    request.peer = {id_bytes(DHTID::random(swarm.world.random()))};
+    (void)swarm.run(hosts[n].call(node.peer_id(), ping, request.encode()));
+  };
+  for (std::size_t n = 0; n < got.size(); ++n) {
+    hosts.emplace_back(swarm.world).handle(store, [&, n](Request request) -> awaitable<Payload> {
+      const auto asked = codec::StoreRequest::decode(request.body);
+      got[n] += asked->keys.size();
+      co_await swarm.world.time().sleep_until(swarm.world.time().now() + 1s);
+      codec::StoreResponse response;
+      response.store_ok.assign(asked->keys.size(), true);
+      co_return response.encode();
+    });
+  }
+  for (int i = 0; i < 20; ++i) ping_as_anybody(0);
+  CHECK(got[0] == 256);  // one hand-over has begun
+  swarm.world.time().run_for(3s);
+  CHECK(got[0] == 600);
+  for (std::size_t n = 1; n < got.size(); ++n) ping_as_anybody(n);
+  swarm.world.time().run_for(1s);
+  CHECK(std::count_if(got.begin() + 1, got.end(), [](std::size_t records) { return records > 0; }) == 4);
+}
+
 TEST_CASE("A3.21 H-10 a peer that returns bytes that are no value neither hangs a get nor hides the record") {
   NodeOptions options;
   options.cache_locally = false;

@@ -183,16 +183,16 @@ class LocalNode {
     return all_known && named + (table.find(node) ? 1 : 0) == table.size();
   }
 
-  /// The records for which a newcomer is now responsible, if this node is the nearest of those that had them.
-  [[nodiscard]] std::vector<StoreEntry> records_for(const DHTID& newcomer, WallTime now) {
-    std::vector<StoreEntry> records;
-    storage.for_each(now, [&](const DHTID& key, const Record& record) {
+  /// The keys for whose records a newcomer is now responsible, if this node is the nearest of those that had them.
+  [[nodiscard]] std::vector<DHTID> keys_for(const DHTID& newcomer, WallTime now) {
+    std::vector<DHTID> keys;
+    storage.for_each(now, [&](const DHTID& key, const Record&) {
       const auto near = table.nearest(key, options.num_replicas, newcomer);
       const bool wanted =
           near.empty() || ((newcomer ^ key) < (near.back().id ^ key) && (id ^ key) < (near.front().id ^ key));
-      if (wanted) records.push_back(as_entry(key, record, now));
+      if (wanted) keys.push_back(key);
     });
-    return records;
+    return keys;
   }
 
   /// The id in an introduction, or nothing for a client or for what is no id.

@@ -1,6 +1,7 @@
 // Protocol: the three calls between DHT nodes (ping, store, find), both sides, and what each contact teaches.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <functional>
@@ -18,9 +19,11 @@
 #include "skep/core/bytes.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/log.hpp"
+#include "skep/core/remove_where.hpp"
 #include "skep/core/time.hpp"
 #include "skep/dht/answer_times.hpp"
 #include "skep/dht/authorizer.hpp"
+#include "skep/dht/give.hpp"
 #include "skep/dht/local_node.hpp"
 #include "skep/dht/options.hpp"
 #include "skep/dht/searches.hpp"
@@ -44,6 +47,7 @@ template <p2p::Network N, RecordValidator V>
 class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protocol<N, V>> {
  public:
   using Pointer = std::shared_ptr<Protocol>;
+  static constexpr std::size_t max_handovers = 4;       // at a time
   static constexpr std::size_t handover_records = 256;  // in one request
 
   Protocol(N network, NodeOptions chosen, V validate)
@@ -221,18 +225,32 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     self->table.silent(node.id);
   }
 
-  /// Pushes the records for which a newcomer is now responsible.
+  /// Pushes the records for which a newcomer is now responsible, one request's at a time. When many come at once, or
+  /// one under ever new ids, most get nothing: the records reach them when they are stored again.
   static awaitable<void> hand_over(Pointer self, NodeEntry newcomer) {
-    auto records = self->records_for(newcomer.id, self->now());
-    for (std::size_t next = 0; next < records.size();) {
-      std::vector<StoreEntry> some;
-      for (std::size_t bytes = 0;
-           next < records.size() && some.size() < handover_records && bytes < Protocol::answer_budget;) {
-        bytes += records[next].value.size();
-        some.push_back(std::move(records[next++]));
+    auto& newcomers = self->newcomers_;
+    if (newcomers.size() >= max_handovers) co_return;
+    if (std::find(newcomers.begin(), newcomers.end(), newcomer.contact) != newcomers.end()) co_return;
+    newcomers.push_back(newcomer.contact);
+    struct End {
+      ~End() {
+        remove_where(newcomers, [this](const p2p::PeerId& peer) { return peer == contact; });
       }
-      const auto kept = co_await call_store(self, newcomer, std::move(some));
-      if (!kept) co_return;
+      std::vector<p2p::PeerId>& newcomers;
+      const p2p::PeerId& contact;
+    } const end{newcomers, newcomer.contact};
+
+    const auto keys = self->keys_for(newcomer.id, self->now());
+    for (std::size_t next = 0; next < keys.size();) {
+      const WallTime now = self->now();
+      detail::Parcel parcel(Protocol::answer_budget);
+      for (; next < keys.size() && parcel.entries.size() < handover_records; ++next) {
+        const Record* const record = self->storage.find(keys[next], now);
+        if (!record) continue;  // it has expired meanwhile
+        auto entry = as_entry(keys[next], *record, now);
+        if (!parcel.take(entry)) break;
+      }
+      if (parcel.entries.empty() || !co_await call_store(self, newcomer, std::move(parcel.entries))) co_return;
     }
   }
 
@@ -282,7 +300,8 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     co_return *std::move(response);
   }
 
-  std::optional<Semaphore> requests_;  // those that may be in flight
+  std::optional<Semaphore> requests_;   // those that may be in flight
+  std::vector<p2p::PeerId> newcomers_;  // to whom records are being handed over
 };
 
 }  // namespace skep::inline v0::dht
