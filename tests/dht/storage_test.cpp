@@ -133,6 +133,25 @@ TEST_CASE("bytes are bounded, of one record and in all") {
   CHECK(d.bytes() == 0);
 }
 
+TEST_CASE("in a full dictionary every item that is over gives way, those that were replaced or came later, too") {
+  Storage s(StorageLimits{.record_bytes = 1000});
+  const auto put = [&](Bytes subkey, std::size_t bytes, double expiration, double now) {
+    return s.store_subkey(key, std::move(subkey), {Bytes(bytes), {expiration}}, {now});
+  };
+  CHECK(put({1}, 100, 90, 0) == StoreOutcome::accepted);
+  CHECK(put({2}, 100, 20, 0) == StoreOutcome::accepted);
+  CHECK(put({3}, 100, 10, 0) == StoreOutcome::accepted);
+  CHECK(put({3}, 100, 50, 5) == StoreOutcome::accepted);
+  CHECK(put({4}, 200, 30, 5) == StoreOutcome::too_large);
+  CHECK(put({4}, 200, 30, 11) == StoreOutcome::too_large);  // what was to be over at 10 was replaced
+  CHECK(put({4}, 200, 30, 20) == StoreOutcome::accepted);   // instead of 2
+  CHECK(put({5}, 200, 60, 29) == StoreOutcome::too_large);
+  CHECK(put({5}, 200, 60, 30) == StoreOutcome::accepted);  // instead of 4
+  CHECK(put({6}, 100, 60, 49) == StoreOutcome::too_large);
+  CHECK(put({6}, 100, 60, 50) == StoreOutcome::accepted);  // instead of 3
+  CHECK(s.find(key, {50})->dictionary()->items().size() == 3);
+}
+
 TEST_CASE("A3.30 a full cache lets the record go that expires first, not the one read least recently") {
   Storage cache(StorageLimits{.records = 2});
   CHECK(cache.store(dht::key_id(1), item(1, 10), {0}) == StoreOutcome::accepted);

@@ -83,7 +83,9 @@ class Storage {
       return put(place, key, Record(std::move(fresh)), bytes, expiration, source);
     }
     const std::size_t added = item_bytes(subkey, item);
-    if (place->second.bytes + added > limits_.record_bytes) drop_expired_items(place, now);
+    if (place->second.bytes + added > limits_.record_bytes && place->second.soonest <= now) {
+      drop_expired_items(place, now);
+    }
     const Item* const there = dictionary->find(subkey);
     if (there && item.expiration <= there->expiration) return StoreOutcome::older;
     const std::size_t taken = there ? item_bytes(subkey, *there) : 0;
@@ -96,6 +98,7 @@ class Storage {
     if (!make_room(key, place->second.bytes, after, expiration)) return StoreOutcome::full;
     if (there) give_back(there->source, taken);
     charge(item.source, added);
+    place->second.soonest = std::min(place->second.soonest, item.expiration);
     dictionary->store(std::move(subkey), std::move(item));
     account(place, after, expiration);
     return StoreOutcome::accepted;
@@ -146,6 +149,7 @@ class Storage {
     Record record;
     std::size_t bytes;
     WallTime indexed;  // under which expiration the index holds it
+    WallTime soonest;  // before which no item of a dictionary expires
   };
   using Records = std::map<DHTID, Kept>;
   struct Share {
@@ -159,8 +163,12 @@ class Storage {
   /// Nobody sees the difference. The item that lives longest stays, so the expiration does not change.
   void drop_expired_items(Records::iterator place, WallTime now) {
     std::size_t bytes = 0;
+    place->second.soonest = place->second.indexed;
     for (const auto& [subkey, item] : place->second.record.dictionary()->items()) {
-      if (item.expiration > now) continue;
+      if (item.expiration > now) {
+        place->second.soonest = std::min(place->second.soonest, item.expiration);
+        continue;
+      }
       bytes += item_bytes(subkey, item);
       give_back(item.source, item_bytes(subkey, item));
     }
@@ -237,8 +245,9 @@ class Storage {
     if (known) {
       give_back(place->second.record);
       place->second.record = std::move(record);
+      place->second.soonest = expiration;
     } else {
-      place = records_.emplace(key, Kept{std::move(record), 0, expiration}).first;
+      place = records_.emplace(key, Kept{std::move(record), 0, expiration, expiration}).first;
       by_expiration_.emplace(expiration, key);
     }
     account(place, bytes, expiration);
