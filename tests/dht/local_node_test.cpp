@@ -78,6 +78,34 @@ TEST_CASE("an answer holds no more than a message may, but always the neighbours
   CHECK(response.encode().size() < 4 * 1024 * 1024);
 }
 
+TEST_CASE("A3.18 however many keys are asked for, the answer fits into a message and names somebody for each") {
+  LocalNode local = node({.bucket_size = 200});
+  Bytes longest(p2p::PeerId::max_size);
+  longest[1] = static_cast<std::uint8_t>(longest.size() - 2);
+  for (std::uint8_t n = 1; n < 150; ++n) {
+    longest.back() = n;
+    local.table.heard(id(n), *p2p::PeerId::from_bytes(longest));
+  }
+  for (int i = 0; i < 3; ++i) {
+    CHECK(local.keep({dht::key_id(i), dht::regular_tag(), encode(Bytes(1'000'000)), {10}}, false, {0}));
+  }
+  std::vector<DHTID> keys;
+  for (int i = 0; i < 1024; ++i) keys.push_back(dht::key_id(i));
+  auto response = ask(local, keys, {5});
+  CHECK(response.encode().size() <= LocalNode::message_limit);
+  REQUIRE(response.results.size() == 1024);
+  for (const auto& result : response.results) CHECK(result.nearest_node_ids.size() >= 40);
+  keys.resize(100);
+  response = ask(local, keys, {5});
+  CHECK(response.encode().size() <= LocalNode::message_limit);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    CHECK((response.results[i].type == FindResultType::found_regular) == (i < 3));
+    CHECK(response.results[i].nearest_node_ids.size() == FindResultView::max_neighbours);
+  }
+  const FindRequest flood{.keys = std::vector<Bytes>(1025, Bytes(20))};
+  CHECK(local.answer(flood, {5}).error() == errc::limit_exceeded);
+}
+
 TEST_CASE("only what is valid, readable and not over is believed of others") {
   LocalNode local = node();
   const auto believe = [&](const FindResult& result) {

@@ -67,7 +67,9 @@ struct NodeAnswer {
 template <RecordValidator V>
 class LocalNode {
  public:
-  static constexpr std::size_t answer_budget = 3 * 1024 * 1024;  // bytes of one message; a unary call takes 4 MiB
+  static constexpr std::size_t answer_budget = 3 * 1024 * 1024;              // bytes of records in one store request
+  static constexpr std::size_t message_limit = 4 * 1024 * 1024 - 64 * 1024;  // a unary call takes 4 MiB in all
+  static constexpr std::size_t max_find_keys = 1024;                         // in one request; Hivemind sends 16
   /// In a large swarm most callers are not in the table: a ping for each call would double the calls.
   static constexpr Duration trusted_for = 2min;
 
@@ -133,19 +135,30 @@ class LocalNode {
   }
 
   /// Answers a find request: for each key the record, if it is here, and always the nearest nodes but the one who asks.
-  /// @return the response's bytes; errc::malformed for a key that is no id
+  /// The first record for which there is no room, and those after it, are left out.
+  /// @return the response's bytes, at most `message_limit`; errc::malformed for a key that is no id,
+  ///         errc::limit_exceeded for more than `max_find_keys`
   [[nodiscard]] Result<Bytes> answer(const codec::FindRequest& request, WallTime now) {
+    const std::size_t count = request.keys.size();
+    if (count > max_find_keys) return errc::limit_exceeded;
     const auto sender = id_in(request.peer);
+    constexpr std::size_t result_size = 32;  // at most, without the record's value and the neighbours
+    constexpr std::size_t neighbour_size = 2 + DHTID::bits / 8 + 2 + p2p::PeerId::max_size;
+    const std::size_t room_for = (message_limit / std::max<std::size_t>(count, 1) - result_size) / neighbour_size;
+    const std::size_t near = std::min({options.bucket_size, table.size(), FindResultView::max_neighbours, room_for});
+    std::size_t reserved = count * (result_size + near * neighbour_size);  // of the keys to come
+    bool full = false;
     Bytes out;
-    out.reserve(std::min(request.keys.size() * std::min(options.bucket_size, table.size()) * 64 + 64, answer_budget));
+    out.reserve(reserved + 2 * result_size);
     codec::MessageWriter writer(out);
     for (const Bytes& bytes : request.keys) {
       const auto key = DHTID::from_bytes(bytes);
       if (!key) return errc::malformed;
       writer.message(2, [&](codec::MessageWriter& result) {
-        if (out.size() < answer_budget) write_record(result, *key, now);
-        write_nearest(result, *key, sender);
+        full = full || !write_record(result, *key, now, message_limit - std::min(message_limit, out.size() + reserved));
+        write_nearest(result, *key, sender, near);
       });
+      reserved -= result_size + near * neighbour_size;
     }
     writer.message(3, [&](codec::MessageWriter& peer) { info().write(peer); });
     return out;
@@ -250,7 +263,8 @@ class LocalNode {
     return msgpack::is_readable(validator.strip(view, item.value));
   }
 
-  void write_record(codec::MessageWriter& to, const DHTID& key, WallTime now) {
+  /// @return false when it would take more than `room`
+  bool write_record(codec::MessageWriter& to, const DHTID& key, WallTime now, std::size_t room) {
     const Record* record = storage.find(key, now);
     std::optional<Record> both;
     if (const Record* const cached = cache.find(key, now)) {
@@ -262,20 +276,23 @@ class LocalNode {
         record = cached;
       }
     }
-    if (!record) return;
+    if (!record) return true;
     const Item* const item = record->value();
     const Bytes dictionary = item ? Bytes() : record->dictionary()->encode(now);
+    if ((item ? item->value : dictionary).size() > room) return false;
     to.varint(1, static_cast<std::uint64_t>(item ? codec::FindResultType::found_regular
                                                  : codec::FindResultType::found_dictionary));
     to.bytes_unless_default(2, item ? item->value : dictionary);
     to.real_unless_default(3, record->expiration().seconds);
+    return true;
   }
 
-  void write_nearest(codec::MessageWriter& to, const DHTID& key, const std::optional<DHTID>& except) {
+  void write_nearest(codec::MessageWriter& to, const DHTID& key, const std::optional<DHTID>& except,
+                     std::size_t count) {
     std::vector<const NodeEntry*> nearest;
     table.visit_nearest(key, [&](const NodeEntry& node) {
       if (node.id != except) nearest.push_back(&node);
-      return nearest.size() < options.bucket_size;
+      return nearest.size() < count;
     });
     for (const NodeEntry* node : nearest) to.bytes(4, node->id.bytes());
     for (const NodeEntry* node : nearest) to.bytes(5, node->contact.bytes());

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -295,7 +296,12 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     const auto find = codec::FindRequest::decode(request.body);
     if (!find) throw Error(find.error(), "these bytes are no FindRequest");
     auto response = self->answer(*find, self->now());
-    if (!response) throw Error(response.error(), "a key of a FindRequest is no id of 160 bits");
+    if (!response) {
+      throw Error(response.error(), response.error() == errc::limit_exceeded
+                                        ? "a FindRequest asks for more than " +
+                                              std::to_string(Protocol::max_find_keys) + " keys; ask for them in several"
+                                        : "a key of a FindRequest is no id of 160 bits");
+    }
     if (const auto sender = Protocol::id_in(find->peer)) self->heard(*sender, request.peer);
     co_return *std::move(response);
   }

@@ -31,7 +31,7 @@ Traversal start_traversal(State& self, const std::vector<DHTID>& targets, std::s
   TraversalOptions options;
   options.width = width;
   options.parallelism = parallelism;
-  options.keys_per_request = self.options.chunk_size;
+  options.keys_per_request = std::clamp<std::size_t>(self.options.chunk_size, 1, State::max_find_keys);
   options.packing = self.options.num_replicas;
   options.disjoint_paths = self.options.disjoint_paths;
   Traversal traversal(targets, self.id, options);
