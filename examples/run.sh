@@ -21,7 +21,16 @@ saying what), builds once, leaves no process behind.
   -h, --help         this text
 EOF
 }
-case " $* " in *" -h "* | *" --help "*) usage; exit 0 ;; esac
+takes_values=  # whether the last option does
+for argument; do
+  case ${argument%%=*} in
+    -h | --help) usage; exit ;;
+    --quick | --large | --local) takes_values= ;;
+    --picture | --epochs | --batch_size | --data | --seed | --initial_peers) takes_values=yes ;;
+    -[!0-9]*) usage >&2; skep_fail "no option is called \"$argument\"" ;;
+    *) [[ -n $takes_values ]] || { usage >&2; skep_fail "\"$argument\" belongs to no option"; } ;;
+  esac
+done
 
 "$here/cmake/dependencies.sh" including build examples
 skep_build release skep-server skep-dht fashion_mnist

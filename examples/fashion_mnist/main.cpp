@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include "dataset.hpp"
@@ -25,6 +26,15 @@ struct Options {
   [[nodiscard]] example::Grid grid() const { return {large ? 8 : 4}; }
 };
 
+/// Whether a picture can be written there; leaves no file that was not there before.
+bool can_write(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const bool was_there = std::filesystem::exists(path, ignored);
+  const bool opened = std::ofstream(path, std::ios::app).is_open();
+  if (opened && !was_there) std::filesystem::remove(path, ignored);
+  return opened;
+}
+
 Options parse(int argc, char** argv) {
   Options options;
   CLI::App app{"Trains a classifier of Fashion-MNIST pictures through experts in other processes"};
@@ -45,6 +55,11 @@ Options parse(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) std::exit(app.exit(error));
     std::cerr << "fashion_mnist: " << error.what() << " (--help lists the options)\n";
+    std::exit(2);
+  }
+  if (!can_write(options.picture)) {  // known now, not after minutes of training
+    std::cerr << "fashion_mnist: --picture: cannot write " << options.picture
+              << "; name a file in a folder that is yours\n";
     std::exit(2);
   }
   if (options.commands.empty()) options.commands = std::filesystem::canonical("/proc/self/exe").parent_path();
@@ -115,6 +130,7 @@ int main_job(const Options& options) {
     example::Swarm swarm(options.commands, grid, optimizer);
     auto here = training;
     here.name = name;
+    here.after_step = [&swarm] { swarm.drain(); };
     if (faulty) {
       std::fprintf(stderr, "started a DHT node and %d servers with %d experts; join them with --initial_peers %s\n",
                    grid.servers(), grid.experts(), swarm.address().c_str());
@@ -144,8 +160,6 @@ int main_job(const Options& options) {
   }
   print_updates(runs.front()->updates, grid);
   const auto& shown = remote ? *remote : *local;
-  example::draw_result(options.picture, runs, test, shown.predictions);
-
   const auto value = [](const std::optional<Finished>& finished) {
     return finished ? finished->history.test_accuracy : 0.0;
   };
@@ -156,6 +170,8 @@ int main_job(const Options& options) {
       local->history.samples_per_second, shown.history.longest_stall_s,
       unharmed ? (" unharmed_accuracy=" + std::to_string(value(unharmed)).substr(0, 5)).c_str() : "",
       std::filesystem::absolute(options.picture).c_str());
+  std::fflush(stdout);  // the figures stand, whatever becomes of the picture
+  example::draw_result(options.picture, runs, test, shown.predictions);
   return 0;
 }
 

@@ -81,7 +81,7 @@ class Process {
     }
   }
 
-  /// Throws away what the child has printed, so that its pipe never fills. Cheap; call it now and then.
+  /// Throws away what the child has printed, so that its pipe never fills. Costs a system call.
   void drain() {
     pollfd waiting{output_, POLLIN, 0};
     char buffer[4096];

@@ -76,7 +76,7 @@ class Swarm {
     return "*** server " + std::to_string(server + 1) + " goes on after SIGCONT";
   }
 
-  /// Reads away what the processes print.
+  /// Reads away what the processes print, or one with much to say would wait for room in its pipe; call it once a step.
   void drain() {
     dht_.drain();
     for (auto& server : servers_) server.drain();

@@ -51,7 +51,8 @@ struct TrainingOptions {
   std::int64_t samples_per_epoch = 60'000;
   double learning_rate = 1e-3;
   std::uint64_t seed = 7;
-  std::vector<Fault> faults = {};  ///< in the order of their times
+  std::vector<Fault> faults = {};            ///< in the order of their times
+  std::function<void()> after_step = [] {};  ///< called once a step
 };
 
 /// Classifies pictures: flatten, Linear(784, 64), ReLU, a mixture of experts of width 64, Linear(64, 10).
@@ -161,6 +162,7 @@ History train(Net& net, const Pictures& pictures, const Insight& insight, const 
                   static_cast<long>(options.epochs), last_loss, last_accuracy, rate, insight.alive(),
                   double((steps - step - 1) * options.batch_size) / rate);
     progress.show(line);
+    options.after_step();
   }
   history.samples_per_second = double(steps * options.batch_size) / seconds(Clock::now() - begin);
   history.updates = insight.updates();
