@@ -126,6 +126,44 @@ TEST_CASE("with allow_zero_outputs nobody is better than one that failed") {
   CHECK(client.choose({1, 2}, 1).experts.empty());
 }
 
+TEST_CASE("a contract that inputs or answers do not fit is dropped, and another expert tells the next one") {
+  Two two;
+  const auto wide = [&] {
+    two.first->replace("e.0", std::make_shared<ModuleBackend<Scale>>("e.0", two.first->options(8)));
+  };
+  SUBCASE("inputs") {
+    wide();
+    RemoteMixtureOfExperts moe(two.options());
+    {
+      const torch::NoGradGuard no_grad;
+      moe->proj->weight.zero_();
+      moe->proj->bias.copy_(torch::tensor({1.0F, 0.0F}));  // e.0 is the best and asked first
+    }
+    CHECK_THROWS_WITH_AS((void)moe(torch::ones({2, 4})),
+                         doctest::Contains("the experts under \"e.\" refused the request"), skep::Error);
+    CHECK(at::equal(moe(torch::ones({2, 4})), torch::linspace(1, 2, 4).expand({2, 4})));
+  }
+  SUBCASE("answers") {
+    MixtureClient client(two.options());
+    MixturePass pass = Two::pass_of(client, 1);
+    const auto contract = client.known_contract();
+    CHECK(contract);
+    for (auto* server : {two.first.get(), two.second.get()}) {
+      server->dht().run_coroutine([](auto node) -> skep::awaitable<void> {
+        auto network = node.network();
+        network.handle("ConnectionHandler.rpc_forward",
+                       [](const skep::p2p::Request&) -> skep::awaitable<skep::p2p::Payload> {
+                         co_return skep::p2p::Payload(skep::to_bytes("no tensors"));
+                       });
+        co_return;
+      });
+    }
+    CHECK_THROWS_AS((void)client.forward(pass, Two::rows(1)), skep::Error);
+    CHECK_FALSE(client.known_contract());
+    CHECK(client.contract(pass.choice) != contract);
+  }
+}
+
 TEST_CASE("no expert: who was asked and what to do") {
   Two two;
   auto options = two.options();

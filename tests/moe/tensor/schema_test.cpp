@@ -65,6 +65,23 @@ TEST_CASE("a damaged schema is an error, never a crash") {
   }
 }
 
+TEST_CASE("a schema whose samples nobody has room for is malformed") {
+  const auto refused = [](std::vector<std::int64_t> size, std::optional<at::ScalarType> dtype) {
+    const auto schema =
+        ExpertSchema::decode(ExpertSchema{.args = one(by_hand(size, dtype)), .outputs = one({})}.encode());
+    return !schema && schema.error() == skep::errc::malformed;
+  };
+  constexpr std::int64_t mega = 1 << 20;
+  CHECK_FALSE(refused({2048, mega}, at::kByte));
+  CHECK_FALSE(refused({512, mega}, at::kFloat));
+  CHECK_FALSE(refused({0, mega}, at::kFloat));
+  CHECK(refused({2049, mega}, at::kByte));
+  CHECK(refused({513, mega}, at::kFloat));
+  CHECK(refused({257, mega}, std::nullopt));
+  CHECK(refused({0, std::numeric_limits<std::int64_t>::max()}, at::kFloat));
+  CHECK(refused(std::vector<std::int64_t>(4, 65536), at::kByte));  // their product is 0 in 64 bits
+}
+
 TEST_CASE("descriptors tell what they take and make it") {
   const BatchTensorDescriptor d{.size = {64}};
   CHECK(d.to_string() == "float32[batch, 64]");

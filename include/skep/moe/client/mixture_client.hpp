@@ -59,16 +59,30 @@ class MixtureClient {
     return choice;
   }
 
-  /// What the experts take and give; the first that answers is asked once for all.
+  /// What the experts take and give; the first that answers is asked once for all, until that does not fit.
   /// Throws what the last of them failed with, errc::not_found when there is none.
   [[nodiscard]] std::shared_ptr<const ExpertContract> contract(const ExpertChoice& choice) {
     if (auto known = known_contract()) return known;
     if (choice.experts.empty()) throw_no_expert();
-    auto fetched =
-        detail::block_on(options_.dht, first_contract(options_.dht, choice.experts, options_.forward_timeout));
+    std::vector<ExpertInfo> experts = choice.experts;
+    {
+      const std::scoped_lock lock(mutex_);
+      std::ranges::stable_partition(experts, [this](const ExpertInfo& expert) { return expert != mistrusted_; });
+    }
+    auto [fetched, told_by] =
+        detail::block_on(options_.dht, first_contract(options_.dht, std::move(experts), options_.forward_timeout));
     const std::scoped_lock lock(mutex_);
     contract_ = fetched;
+    told_by_ = std::move(told_by);
     return fetched;
+  }
+  /// Drops a contract that inputs or answers do not fit: whoever told it may have been wrong, so that another expert is
+  /// asked first when it is needed again.
+  void forget(const std::shared_ptr<const ExpertContract>& contract) {
+    const std::scoped_lock lock(mutex_);
+    if (contract_ != contract) return;
+    contract_ = nullptr;
+    mistrusted_ = told_by_;
   }
   [[nodiscard]] std::shared_ptr<const ExpertContract> known_contract() const {
     const std::scoped_lock lock(mutex_);
@@ -98,6 +112,7 @@ class MixtureClient {
     }
     run(exchange, limits, std::move(backup));
     pass.scores = Tensor();
+    if (exchange.misfit()) forget(pass.contract);
 
     std::vector<Tensor> outputs;
     if (exchange.sent.size() == pass.plan.calls()) {
@@ -283,8 +298,8 @@ class MixtureClient {
     return options_.forward_timeout - (std::chrono::steady_clock::now() - exchange.started);
   }
 
-  static awaitable<std::shared_ptr<const ExpertContract>> first_contract(dht::DHT dht, std::vector<ExpertInfo> experts,
-                                                                         Duration timeout) {
+  using Told = std::pair<std::shared_ptr<const ExpertContract>, ExpertInfo>;
+  static awaitable<Told> first_contract(dht::DHT dht, std::vector<ExpertInfo> experts, Duration timeout) {
     const p2p::Host host = detail::host_of(dht);
     const SteadyTime deadline = deadline_after(host.steady_now(), timeout);
     std::exception_ptr failure;
@@ -293,8 +308,9 @@ class MixtureClient {
         const Duration left = deadline == SteadyTime::max() ? unlimited : deadline - host.steady_now();
         // one that hangs must not use up the time of all
         const Duration share = std::min(left, std::max<Duration>(left / 4, 1s));
-        co_return co_await fetch_contract(host, std::move(expert), p2p::CallOptions{.timeout = share},
-                                          detail::authorizer_of(dht));
+        auto contract =
+            co_await fetch_contract(host, expert, p2p::CallOptions{.timeout = share}, detail::authorizer_of(dht));
+        co_return Told(std::move(contract), expert);
       } catch (const std::exception&) {
         failure = std::current_exception();
       }
@@ -368,6 +384,8 @@ class MixtureClient {
   mutable std::mutex mutex_;
   PenaltyList penalties_;
   std::shared_ptr<const ExpertContract> contract_;
+  ExpertInfo told_by_;
+  std::optional<ExpertInfo> mistrusted_;  ///< told a contract that did not fit
 };
 
 }  // namespace skep::inline v0::moe

@@ -55,6 +55,14 @@ struct MixtureExchange {
   [[nodiscard]] bool has_asked(const ExpertInfo& expert) const {
     return std::ranges::any_of(sent, [&](const Sent& one) { return one.expert == expert; });
   }
+  /// Whether nobody's answer was the tensors that the contract says.
+  [[nodiscard]] bool misfit() const {
+    const auto other = [](const Sent& one) {
+      return one.outcome.code == errc::malformed || one.outcome.code == errc::limit_exceeded;
+    };
+    return std::ranges::any_of(sent, other) &&
+           std::ranges::none_of(sent, [](const Sent& one) { return one.outcome.answered(); });
+  }
   /// Whether a server was late with all of several calls.
   [[nodiscard]] bool silent(const p2p::PeerId& server) const {
     std::size_t late = 0;

@@ -51,24 +51,22 @@ class MixtureModule : public torch::nn::Module {
     }
     if (options().detect_anomalies) detail::require_finite(flat, "inputs");
   }
-  /// The inputs in the order of a request, those given by name among them.
-  [[nodiscard]] std::vector<Tensor> arrange(const ExpertInputs& given, const ExpertContract& contract) const {
-    return given.arranged(contract.schema, "the experts under \"" + uid_prefix() + "\"");
-  }
+  /// The inputs in the order of a request, those given by name among them. Throws where they do not fit the contract,
+  /// which is forgotten: it may be wrong itself.
   /// @param outputs  how many tensors the mixture's signature returns
-  void check_inputs(const std::vector<Tensor>& flat, const ExpertContract& contract, std::size_t outputs) const {
-    if (flat.front().size(0) > 0) {
-      if (auto sentence = contract.forward_check.tensors(flat)) {
-        throw Error(errc::invalid_argument,
-                    "the experts under \"" + uid_prefix() + "\" refused the request: " + *sentence);
-      }
-    }
-    if (contract.outputs.size() != outputs) {
-      throw Error(errc::invalid_argument, "the experts under \"" + uid_prefix() + "\" answer with " +
-                                              std::to_string(contract.outputs.size()) +
-                                              " tensors, the mixture's signature says " + std::to_string(outputs));
+  [[nodiscard]] std::vector<Tensor> arrange(const ExpertInputs& given,
+                                            const std::shared_ptr<const ExpertContract>& contract,
+                                            std::size_t outputs) const {
+    try {
+      auto flat = given.arranged(contract->schema, "the experts under \"" + uid_prefix() + "\"");
+      check_inputs(flat, *contract, outputs);
+      return flat;
+    } catch (const Error&) {
+      forget(contract);
+      throw;
     }
   }
+  void forget(const std::shared_ptr<const ExpertContract>& contract) const { client_->forget(contract); }
 
   /// What the gate sees: the first input, averaged over its middle dimensions.
   [[nodiscard]] static Tensor gate_input(const Tensor& input) {
@@ -116,6 +114,19 @@ class MixtureModule : public torch::nn::Module {
   }
 
  private:
+  void check_inputs(const std::vector<Tensor>& flat, const ExpertContract& contract, std::size_t outputs) const {
+    if (flat.front().size(0) > 0) {
+      if (auto sentence = contract.forward_check.tensors(flat)) {
+        throw Error(errc::invalid_argument,
+                    "the experts under \"" + uid_prefix() + "\" refused the request: " + *sentence);
+      }
+    }
+    if (contract.outputs.size() != outputs) {
+      throw Error(errc::invalid_argument, "the experts under \"" + uid_prefix() + "\" answer with " +
+                                              std::to_string(contract.outputs.size()) +
+                                              " tensors, the mixture's signature says " + std::to_string(outputs));
+    }
+  }
   static MixtureOptions checked(MixtureOptions options) {
     if (options.in_features <= 0) throw Error(errc::invalid_argument, "in_features of a mixture must be at least 1");
     if (options.k_best == 0) throw Error(errc::invalid_argument, "k_best of a mixture must be at least 1");

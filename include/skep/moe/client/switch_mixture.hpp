@@ -65,9 +65,8 @@ class RemoteSwitchMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
     std::vector<Tensor> grid_scores = proj->forward(seen).split_with_sizes(grid_sizes(), -1);
     if (is_training() && grid_dropout_ < 1) grid_scores = drop_coordinates(grid_scores, grid_dropout_);
     const auto shared = share(begin_pass(at::cat(grid_scores, -1), Impossible::dropped));
-    const auto flat = arrange(given, *shared->pass.contract);
-    check_inputs(flat, *shared->pass.contract, tensor_count<Output>);
-    check_residual(*shared->pass.contract);
+    const auto flat = arrange(given, shared->pass.contract, tensor_count<Output>);
+    check_residual(shared->pass.contract);
 
     const auto outputs = call_experts(shared, flat);
     const MixturePass& pass = shared->pass;
@@ -109,10 +108,11 @@ class RemoteSwitchMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
     return options;
   }
 
-  void check_residual(const ExpertContract& contract) const {
-    const auto& input = contract.inputs.front();
-    const auto& output = contract.outputs.front();
+  void check_residual(const std::shared_ptr<const ExpertContract>& contract) const {
+    const auto& input = contract->inputs.front();
+    const auto& output = contract->outputs.front();
     if (input.size == output.size) return;
+    forget(contract);
     throw Error(errc::invalid_argument,
                 "the experts under \"" + uid_prefix() + "\" answer with " + output.to_string() + " to " +
                     input.to_string() + "; a switch mixture adds its input to their output, so both need one shape");

@@ -1,6 +1,7 @@
 // Schemas: what tensors an expert takes and gives, as it tells its clients and checks their requests by.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -84,14 +85,24 @@ struct ExpertSchema {
 
   /// The value of `ExpertInfo.serialized_info`.
   [[nodiscard]] Bytes encode() const;
-  /// Reads a peer's. Unknown keys are skipped. @return errc::malformed, errc::truncated, errc::limit_exceeded (more
-  /// than 1024 tensors), tensor_errc::unknown_dtype, tensor_errc::unknown_compression.
+  /// Reads a peer's. Unknown keys are skipped. @return errc::malformed (also for samples above 2 GiB),
+  /// errc::truncated, errc::limit_exceeded (more than 1024 tensors), tensor_errc::unknown_dtype,
+  /// tensor_errc::unknown_compression.
   [[nodiscard]] static Result<ExpertSchema> decode(BytesView bytes);
 };
 
 namespace detail {
 
 inline constexpr std::size_t max_schema_tensors = 1024;
+
+/// No peer makes us reserve more than 2 GiB for each sample by saying so.
+inline constexpr std::int64_t max_sample_bytes = std::int64_t{1} << 31;
+
+[[nodiscard]] inline bool is_moderate(const BatchTensorDescriptor& d) noexcept {
+  auto room = max_sample_bytes / static_cast<std::int64_t>(at::elementSize(d.dtype.value_or(at::kDouble)));
+  for (const std::int64_t extent : d.size) room /= std::max<std::int64_t>(extent, 1);
+  return room > 0;
+}
 
 [[nodiscard]] inline codec::msgpack::Value value_of(const BatchTensorDescriptor& d) {
   using codec::msgpack::Value;
@@ -144,6 +155,7 @@ inline constexpr std::size_t max_schema_tensors = 1024;
     if (!known) return known.error();
     d.dtype = *known;
   }
+  if (!is_moderate(d)) return errc::malformed;
   if (const auto* compression = map->find("compression")) {
     const auto* number = compression->get_if<std::int64_t>();
     if (!number) return errc::malformed;
