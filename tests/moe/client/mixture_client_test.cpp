@@ -126,6 +126,47 @@ TEST_CASE("with allow_zero_outputs nobody is better than one that failed") {
   CHECK(client.choose({1, 2}, 1).experts.empty());
 }
 
+TEST_CASE("B6.10 a search that is out of time and found nobody is an error, or zeros where these are allowed") {
+  Two two;
+  MixtureClient known(two.options());
+  auto options = two.options();
+  options.uid_prefix = "unknown.";
+  options.time_budget = skep::Duration(1);
+  MixtureClient strict(options);
+  (void)strict.contract(known.choose({1, 2}, 1));
+  CHECK_THROWS_WITH_AS((void)strict.choose({1, 2, 1, 2}, 2), doctest::Contains("within 0 ms"), skep::Error);
+
+  options.allow_zero_outputs = true;
+  MixtureClient lenient(options);
+  CHECK_THROWS_AS((void)lenient.choose({1, 2}, 1), skep::Error);  // zeros of what form?
+  (void)lenient.contract(known.choose({1, 2}, 1));
+  const ExpertChoice choice = lenient.choose({1, 2, 1, 2}, 2);
+  CHECK(choice.experts.empty());
+  CHECK(choice.rows() == 2);
+  CHECK(choice.is_partial(1));
+}
+
+TEST_CASE("B5.6 better one that failed than none where the search is out of time, too") {
+  const BackendOptions of_width{.expert = {.hidden_dim = 4}, .optimizer = nullptr};
+  skep::test::ExpertServer home({}, of_width);  // it keeps the records that the other one declares
+  skep::test::ExpertServer server(home.addresses(), of_width);
+  server.add<Scale>("e.0");
+  server.start();
+  MixtureClient client({.in_features = 4,
+                        .grid_size = {2},
+                        .dht = home.dht(),
+                        .uid_prefix = "e.",
+                        .k_best = 1,
+                        .forward_timeout = 300ms,
+                        .time_budget = skep::Duration(1)});
+  MixturePass pass = Two::pass_of(client, 1);
+  server.hang();
+  CHECK_THROWS_AS((void)client.forward(pass, Two::rows(1)), skep::Error);
+  const ExpertChoice choice = client.choose({1, 2}, 1);
+  CHECK(uids(choice) == Uids{"e.0"});
+  CHECK(choice.is_partial(0));
+}
+
 TEST_CASE("a contract that inputs or answers do not fit is dropped, and another expert tells the next one") {
   Two two;
   const auto wide = [&] {

@@ -47,14 +47,25 @@ class MixtureClient {
   [[nodiscard]] const MixtureOptions& options() const noexcept { return options_; }
   [[nodiscard]] const std::string& uid_prefix() const noexcept { return searcher_.uid_prefix(); }
 
-  /// The experts of each row, without those that failed lately. What is cached costs no hop to another thread.
+  /// The experts of each row, without those that failed lately. What is cached costs no hop to another thread. Throws
+  /// errc::timed_out when the search's time was over before it found anyone, unless zeros can be given instead.
   /// @param scores  float[rows, sum(grid)]
   [[nodiscard]] ExpertChoice choose(std::vector<Score> scores, std::size_t rows) {
+    const Duration budget = std::min(options_.time_budget, options_.forward_timeout);
+    const SteadyTime end = deadline_after(std::chrono::steady_clock::now(), budget);
     auto skip = skipped_now();
-    if (!skip || options_.allow_zero_outputs) return search(std::move(scores), rows, std::move(skip));
-    ExpertChoice choice = search(scores, rows, std::move(skip));
-    for (std::size_t row = 0; row < rows; ++row) {  // better an expert that failed than none
-      if (choice.row(row).empty()) return search(std::move(scores), rows, nullptr);
+    const bool again = skip && !options_.allow_zero_outputs;
+    ExpertChoice choice = search(again ? scores : std::move(scores), rows, std::move(skip), end);
+    for (std::size_t row = 0; again && row < rows; ++row) {
+      if (!choice.row(row).empty()) continue;
+      choice = search(std::move(scores), rows, nullptr, end);  // better an expert that failed than none
+      break;
+    }
+    const bool partial = std::ranges::find(choice.partial, true) != choice.partial.end();
+    const bool may_be_zeros = options_.allow_zero_outputs && known_contract();
+    if (choice.experts.empty() && partial && !may_be_zeros) {
+      throw Error(errc::timed_out, "no expert was found under \"" + uid_prefix() + "\" within " +
+                                       skep::detail::describe_wait(budget) + ", and none was known before");
     }
     return choice;
   }
@@ -187,17 +198,13 @@ class MixtureClient {
                    .near_tie = options_.near_tie}),
         penalties_(options_.penalties) {}
 
-  [[nodiscard]] ExpertChoice search(std::vector<Score> scores, std::size_t rows, Skip skip) {
+  [[nodiscard]] ExpertChoice search(std::vector<Score> scores, std::size_t rows, Skip skip, SteadyTime end) {
     BeamSearch search = searcher_.begin(std::move(scores), rows, options_.k_best, std::move(skip));
     if (search.advance().empty()) return std::move(search).take();
-    const Duration budget = std::min(options_.time_budget, options_.forward_timeout);
-    ExpertChoice choice = detail::block_on(
-        options_.dht, searcher_.finish(std::move(search), {.timeout = unlimited, .time_budget = budget}));
-    if (choice.experts.empty() && choice.is_partial(0)) {
-      throw Error(errc::timed_out, "no expert was found under \"" + uid_prefix() + "\" within " +
-                                       skep::detail::describe_wait(budget) + ", and none was known before");
-    }
-    return choice;
+    const Duration budget =
+        end == SteadyTime::max() ? unlimited : std::max<Duration>(end - std::chrono::steady_clock::now(), 0s);
+    return detail::block_on(options_.dht,
+                            searcher_.finish(std::move(search), {.timeout = unlimited, .time_budget = budget}));
   }
   [[nodiscard]] Skip skipped_now() const {
     const SteadyTime now = std::chrono::steady_clock::now();
