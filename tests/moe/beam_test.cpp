@@ -206,6 +206,25 @@ TEST_CASE("scores that are not numbers come last and break nothing") {
   CHECK(found == Uids{"ffn.7", "ffn.0", "ffn.1"});
 }
 
+TEST_CASE("infinite scores are numbers so large that no sum of them is NaN") {
+  Table table;
+  for (const char* uid : {"ffn.0.0", "ffn.0.1", "ffn.1.0", "ffn.1.1"}) table.declare(uid);
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  BeamQuery query{.grid = {"ffn.", {2, 2}}, .scores = {infinity, 0, -infinity, 1}, .beam_size = 4};
+  Uids expected{"ffn.0.1", "ffn.1.1", "ffn.0.0", "ffn.1.0"};
+  SUBCASE("of two signs") {}
+  SUBCASE("of one") {
+    query.scores = {infinity, 0, infinity, 0};
+    expected = {"ffn.0.0", "ffn.0.1", "ffn.1.0", "ffn.1.1"};
+  }
+  SUBCASE("of two signs where delays decide between equals") {
+    query.grid.delay = [](const moe::ExpertInfo&) -> Duration { return 1ms; };
+  }
+  const ExpertChoice choice = search(table, query);
+  CHECK(uids(choice, 0) == expected);
+  for (const float score : choice.scores) CHECK(score < infinity);
+}
+
 TEST_CASE("known prefixes are not asked for, as long as they are fresh") {
   Table table;
   table.declare("ffn.0.0");

@@ -29,7 +29,7 @@ namespace skep::inline v0::moe {
 /// What to search for.
 struct BeamQuery {
   ExpertGrid grid;
-  std::vector<Score> scores = {};  ///< float[rows, sum(grid)]: the dimensions side by side; NaN is minus infinity
+  std::vector<Score> scores = {};  ///< float[rows, sum(grid)]: the dimensions side by side; see `BeamSearch`
   std::size_t rows = 1;            ///< samples
   std::size_t beam_size = 1;       ///< prefixes followed, and experts returned, at most per row
   std::size_t num_workers = 0;     ///< first-dimension prefixes a row may wait for; at least those its beam lacks
@@ -46,7 +46,8 @@ struct BeamItem {
 
 /// Left-to-right beam search over a grid of uids (Learning@home, section 3.2) for all rows of a batch at once: a prefix
 /// that several rows need is asked for once. The score of an expert is the sum of its row's scores at its coordinates;
-/// equal scores are ordered by uid. When the beam covers every prefix the answer equals that of an exhaustive search.
+/// equal scores are ordered by uid; NaN counts as minus infinity, infinity as a number so large that sums of it stay
+/// finite. When the beam covers every prefix the answer equals that of an exhaustive search.
 /// Rows ask for no more first-dimension prefixes than their beam still lacks (or `num_workers`), then for `beam_size`
 /// prefixes per further dimension.
 ///
@@ -63,8 +64,10 @@ class BeamSearch {
       row_width_ += static_cast<std::size_t>(size);
     }
     assert(query_.beam_size > 0 && query_.scores.size() == query_.rows * row_width_);
+    // so that no sum is infinity, and none NaN, which no order has a place for
+    const Score most = std::numeric_limits<Score>::max() / static_cast<Score>(2 * grid.dimensions());
     for (Score& score : query_.scores) {
-      if (std::isnan(score)) score = -std::numeric_limits<Score>::infinity();
+      score = std::isnan(score) ? -std::numeric_limits<Score>::infinity() : std::min(score, most);
     }
     const std::size_t initial_level = grid.bare_name() ? 1 : 0;
     last_level_ = query_.initial_beam_only || grid.flat() ? initial_level : grid.dimensions() - 1;
