@@ -134,6 +134,22 @@ CO_TEST_CASE("B6.3 the initial beam: the best prefixes that have experts, in sco
   CHECK(all.size() == 3);
 }
 
+CO_TEST_CASE("B6.3 the initial beam below a prefix with coordinates") {
+  Table table;
+  for (const char* uid : {"ffn.0.1.0", "ffn.0.3.1", "ffn.0.4.0", "ffn.0.9.0", "ffn.5.5.0"}) table.declare(uid);
+  const MoEBeamSearcher searcher(table, "ffn.0.", {6, 2});
+  const auto beam = co_await searcher.get_initial_beam({0, 1, 2, 3, 4, 5}, 2);
+  REQUIRE(beam.size() == 2);
+  CHECK(beam[0].score == 4);
+  CHECK(beam[0].prefix == "ffn.0.4.");
+  CHECK(beam[0].successors == std::map<int, UidEndpoint>{{0, {"ffn.0.4.0", peer(1)}}});
+  CHECK(beam[1].score == 3);
+  CHECK(beam[1].prefix == "ffn.0.3.");
+  const MoEBeamSearcher last(table, "ffn.0.", {6});
+  check_error([&] { (void)last.get_initial_beam({0, 1, 2, 3, 4, 5}, 2); }, errc::invalid_argument,
+              "the one dimension of the grid under \"ffn.0.\" holds experts");
+}
+
 CO_TEST_CASE("B6.5 active successors: a map for every prefix") {
   Table table;
   table.declare("e.1.2.3");

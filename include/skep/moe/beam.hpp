@@ -34,7 +34,7 @@ struct BeamQuery {
   std::size_t beam_size = 1;       ///< prefixes followed, and experts returned, at most per row
   std::size_t num_workers = 0;     ///< first-dimension prefixes a row may wait for; at least those its beam lacks
   Score near_tie = 0;              ///< with `grid.delay`: scores that differ by at most this are ties
-  bool initial_beam_only = false;  ///< stop when the first dimension is decided
+  bool initial_beam_only = false;  ///< stop when the first dimension is decided: prefixes are sought, no experts
 };
 
 /// One followed prefix: its score, its text and the entries under it that the search can use.
@@ -69,9 +69,9 @@ class BeamSearch {
     for (Score& score : query_.scores) {
       score = std::isnan(score) ? -std::numeric_limits<Score>::infinity() : std::min(score, most);
     }
-    const std::size_t initial_level = grid.bare_name() ? 1 : 0;
-    last_level_ = query_.initial_beam_only || grid.flat() ? initial_level : grid.dimensions() - 1;
-    grid_has_examples_ = last_level_ > initial_level;
+    last_level_ = query_.initial_beam_only || grid.flat() ? 1 : grid.dimensions() - 1;
+    assert(!query_.initial_beam_only || grid.bare_name() || grid.dimensions() > 1);
+    grid_has_examples_ = last_level_ > (grid.bare_name() ? 1U : 0U);
     for (Row& row : rows_) {
       row.begun = !grid.bare_name();
       if (row.begun) row.beam.push_back({0, tree_.root()});

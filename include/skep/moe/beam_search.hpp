@@ -84,7 +84,8 @@ class MoEBeamSearcher {
   [[nodiscard]] const std::string& uid_prefix() const noexcept { return state_->prefix; }
   [[nodiscard]] const std::vector<Coordinate>& grid_size() const noexcept { return state_->grid; }
 
-  /// The up to `beam_size` best prefixes of the first dimension that have experts, best first.
+  /// The up to `beam_size` best prefixes of the first dimension that have experts, best first. Below a prefix with
+  /// coordinates that dimension must not be the only one.
   /// @param scores  of the first dimension's coordinates
   [[nodiscard]] awaitable<std::vector<BeamItem>> get_initial_beam(std::vector<Score> scores, std::size_t beam_size,
                                                                   SearchOptions options = {}) const {
@@ -94,6 +95,10 @@ class MoEBeamSearcher {
     }
     BeamQuery query = make_query(std::move(scores), 1, beam_size);
     query.initial_beam_only = true;
+    if (query.grid.dimensions() == 1 && !query.grid.bare_name()) {
+      throw Error(errc::invalid_argument, "the one dimension of the grid under \"" + state_->prefix +
+                                              "\" holds experts, no prefixes: find_best_experts finds them");
+    }
     return initial_beam(state_, BeamSearch(std::move(query), state_->lookup->cached(), state_->lookup->now()), options);
   }
 
