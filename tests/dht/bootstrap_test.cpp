@@ -113,6 +113,18 @@ TEST_CASE("a node that lost everybody finds back through its initial peers") {
   CHECK(second.peer_count() == 1);
 }
 
+TEST_CASE("a node that waits for answers without limit joins, loses everybody, and finds back") {
+  Swarm swarm(3);
+  NodeOptions options{.initial_peers = {swarm.nodes[0].peer_id()}, .wait_timeout = unlimited};
+  Node node = swarm.run(Node::create(sim::Host(swarm.world), options));
+  CHECK(swarm.run(swarm.nodes[1].store("k", 1, swarm.in(600))));
+  swarm.world.time().run_for(1s);
+  for (auto& other : swarm.nodes) node.protocol().table.silent(other.id());
+  REQUIRE(node.peer_count() == 0);
+  node.protocol().storage.erase(dht::key_id("k"));
+  CHECK(swarm.run(node.get("k", {.timeout = 5s, .use_cache = false})));
+}
+
 TEST_CASE("A6.6 H-33 a node whose clock is wrong goes by the swarm's clock when it is not strict") {
   Swarm swarm(6);
   for (const auto skew : {-100s, 100s}) {

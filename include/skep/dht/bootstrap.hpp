@@ -123,7 +123,7 @@ awaitable<void> greet_all(std::shared_ptr<State> state, SteadyTime start, Steady
     greetings->news.reset();
     if (greetings->welcomed > 0) {
       const SteadyTime now = state->net.steady_now();
-      until = std::min(until, now + std::max<Duration>(4 * (now - start), 200ms));
+      until = std::min(until, deadline_after(now, std::max<Duration>(4 * (now - start), 200ms)));
     }
   }
   if (!greetings->objection.empty()) throw Error(errc::refused, greetings->objection);
@@ -146,12 +146,12 @@ awaitable<void> rejoin_if_alone(std::shared_ptr<State> state, SteadyTime deadlin
   if (state->table.size() > 0 || state->options.initial_peers.empty()) co_return;
   const SteadyTime now = state->net.steady_now();
   if (now < state->next_rejoin) co_return;
-  state->next_rejoin = now + state->options.wait_timeout;
+  state->next_rejoin = deadline_after(now, state->options.wait_timeout);
   const auto answered = std::make_shared<Event>(state->net.executor());
   for (const auto& peer : state->options.initial_peers) {
     state->children.spawn(introduce(state, peer, answered));
   }
-  co_await wait_until(state->net, *answered, std::min(deadline, now + state->options.wait_timeout));
+  co_await wait_until(state->net, *answered, std::min(deadline, state->next_rejoin));
 }
 
 }  // namespace skep::inline v0::dht::detail

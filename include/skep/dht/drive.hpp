@@ -93,9 +93,9 @@ class Flights {
   /// @return its number
   std::size_t launch(Traversal::Request request, const AnswerTimes& times, SteadyTime now) {
     const auto& peer = request.node.contact;
-    const SteadyTime hedge_at = now + times.hedge_after(peer);
-    const SteadyTime late_at = now + times.late_after(peer);
-    const SteadyTime lost_at = now + times.lost_after(peer);
+    const SteadyTime hedge_at = deadline_after(now, times.hedge_after(peer));
+    const SteadyTime late_at = deadline_after(now, times.late_after(peer));
+    const SteadyTime lost_at = deadline_after(now, times.lost_after(peer));
     flights_.push_back({std::move(request), number_, hedge_at, late_at, lost_at});
     return number_++;
   }
