@@ -37,6 +37,20 @@ TEST_CASE("records that are more than one message go in several, each with its a
   CHECK(from.record_count() == 1);
 }
 
+TEST_CASE("long subkeys count towards a message, too") {
+  Swarm swarm(2);
+  Node& from = swarm.nodes[0];
+  Node& to = swarm.nodes[1];
+  std::vector<StoreEntry> entries;
+  for (int i = 0; i < 6; ++i) {
+    entries.push_back({dht::key_id(i), codec::msgpack::encode(Bytes(900'000)), {1}, swarm.in(60)});
+  }
+  const auto self = from.protocol().shared_from_this();
+  const auto answer = swarm.run(dht::detail::give(self, {to.id(), to.peer_id()}, entries));
+  REQUIRE(answer);
+  CHECK(answer->kept == codec::Bools(6, 1));
+}
+
 TEST_CASE("who does not answer gives nothing") {
   Swarm swarm(2);
   swarm.kill(swarm.nodes[1]);

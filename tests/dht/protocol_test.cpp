@@ -307,6 +307,19 @@ TEST_CASE("A4.2 A4.8 a peer that answers too little, too much or nonsense counts
   }
 }
 
+TEST_CASE("A3.33 a request that is too long to be sent is not its receiver's failure") {
+  Swarm swarm(2);
+  Node& node = swarm.nodes[0];
+  Node& other = swarm.nodes[1];
+  const auto calls = swarm.world.calls(store);
+  CHECK_FALSE(swarm.run(std::decay_t<decltype(node.protocol())>::call_store(
+      node.protocol().shared_from_this(), {other.id(), other.peer_id()},
+      {{dht::key_id("k"), dht::regular_tag(), Bytes(p2p::max_unary_size), swarm.in(60)}})));
+  CHECK(swarm.world.calls(store) == calls);
+  CHECK_FALSE(node.protocol().banned(other.peer_id()));
+  CHECK(node.protocol().table.find(other.id()));
+}
+
 TEST_CASE("A3.33 a banned peer is not asked, and is asked again when the ban is over") {
   Swarm swarm(3);
   Node& node = swarm.nodes[0];

@@ -45,6 +45,7 @@ TEST_CASE("failures look as they do on sockets") {
   CHECK(is(failure_of(world, a.call(b.self(), "Echo.rpc_none", Bytes{})), errc::refused));
   CHECK(is(failure_of(world, a.call(b.self(), "Echo.rpc_fail", Bytes{})), errc::remote));
   CHECK(is(failure_of(world, a.call(b.self(), "Echo.rpc_say", Bytes(9), {.max_response = 8})), errc::limit_exceeded));
+  CHECK(is(failure_of(world, a.call(b.self(), "Echo.rpc_say", Bytes(p2p::max_unary_size + 1))), errc::limit_exceeded));
   CHECK(is(failure_of(world, a.call(*p2p::PeerId::from_bytes(Bytes{0, 1, 1}), "Echo.rpc_say", Bytes{})),
            errc::unreachable));
   const auto before = world.time().now();

@@ -57,9 +57,11 @@ void spread(const std::shared_ptr<State>& self, SearchBatch& batch) {
     auto next = search.lacking.begin();
     for (std::size_t i = 0; i < count; ++i, ++next) {  // the nearest few of a few
       std::iter_swap(next, std::min_element(next, search.lacking.end(), nearer));
+      auto entry = as_entry(target, *search.record, now);
+      if (entry.value.size() > State::answer_budget) break;  // joined of many replicas: no request takes it
       const auto [place, fresh] = gift_of.emplace(next->id, gifts.size());
       if (fresh) gifts.push_back({*next, {}});
-      gifts[place->second].records.push_back(as_entry(target, *search.record, now));
+      gifts[place->second].records.push_back(std::move(entry));
     }
   }
   for (Gift& gift : gifts) self->children.spawn(give_to_cache(self, std::move(gift.to), std::move(gift.records)));

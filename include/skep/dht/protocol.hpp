@@ -193,8 +193,15 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     co_return co_await self->net.call(std::move(peer), method, std::move(request), limits);
   }
 
-  /// One request to one node; its failure is remembered and gives nothing, cancellation is thrown.
+  /// One request to one node; its failure is remembered and gives nothing, cancellation is thrown. A request that is
+  /// too long is not sent: that is no failure of the node's.
   static awaitable<std::optional<Bytes>> call(Pointer self, NodeEntry node, const char* method, Bytes request) {
+    if (request.size() > Protocol::message_limit) {
+      log(LogLevel::warning, "dht",
+          "a request of " + std::to_string(request.size()) + " bytes to " + method +
+              " is too long for a message and was not sent");
+      co_return std::nullopt;
+    }
     const SteadyTime start = self->net.steady_now();
     try {
       Bytes answer = co_await exchange(self, node.contact, method, std::move(request));
@@ -249,7 +256,8 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
         const Record* const record = self->storage.find(keys[next], now);
         if (!record) continue;  // it has expired meanwhile
         auto entry = as_entry(keys[next], *record, now);
-        if (!parcel.take(entry)) break;
+        const bool sendable = entry.value.size() <= Protocol::answer_budget;
+        if (sendable && !parcel.take(entry)) break;
       }
       if (parcel.entries.empty() || !co_await call_store(self, newcomer, std::move(parcel.entries))) co_return;
     }

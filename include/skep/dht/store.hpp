@@ -41,10 +41,11 @@ StoreEntry entry_of(State& self, const StoreItem& item) {
   }
   check_key(self.validator, msgpack::encode(item.key));
   entry.value = self.validator.sign({entry.key, entry.tag, entry.value, entry.expiration});
-  if (entry.value.size() > State::answer_budget) {
-    throw Error(errc::limit_exceeded, "a value of " + std::to_string(entry.value.size()) +
-                                          " bytes is too long for a DHT record, of which nodes send at most " +
-                                          std::to_string(State::answer_budget));
+  if (entry.tag.size() + entry.value.size() > State::answer_budget) {
+    throw Error(errc::limit_exceeded,
+                "a value of " + std::to_string(entry.tag.size() + entry.value.size()) +
+                    " bytes, its subkey counted, is too long for a DHT record, of which nodes send at most " +
+                    std::to_string(State::answer_budget));
   }
   return entry;
 }

@@ -90,6 +90,10 @@ class Host {
 
   static awaitable<Bytes> exchange(PeerPtr self, p2p::PeerId to, std::string name, Bytes body,
                                    p2p::CallOptions options) {
+    if (body.size() > p2p::max_unary_size) {
+      throw Error(errc::limit_exceeded, "a request of " + std::to_string(body.size()) + " bytes to " + name +
+                                            " is longer than a unary call may be (4 MiB); use a streaming call");
+    }
     World& world = self->world;
     const std::string_view method = world.transcript_.call(name);
     const PeerPtr target = world.find(to);
