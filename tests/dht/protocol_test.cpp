@@ -307,6 +307,36 @@ TEST_CASE("A4.2 A4.8 a peer that answers too little, too much or nonsense counts
   }
 }
 
+TEST_CASE("A4.12 a node named with somebody else's contact stays when that one fails") {
+  Swarm swarm(2);
+  Node& node = swarm.nodes[0];
+  Node& other = swarm.nodes[1];
+  const sim::Host nobody(swarm.world);  // offers nothing
+  CHECK_FALSE(swarm.run(std::decay_t<decltype(node.protocol())>::call_find(
+      node.protocol().shared_from_this(), {other.id(), nobody.self()}, {dht::key_id("k")})));
+  CHECK(node.protocol().banned(nobody.self()));
+  CHECK(node.protocol().table.find(other.id()));
+}
+
+TEST_CASE("A3.33 who answers with what is no record is banned for longer each time") {
+  Swarm swarm(1);
+  Node& node = swarm.nodes[0];
+  const auto id = DHTID::random(swarm.world.random());
+  auto host = liar(swarm, id, [] {
+    codec::FindResult result;
+    result.type = codec::FindResultType::found_dictionary;
+    return result;
+  });
+  for (const Duration length : {5s, 10s}) {
+    CHECK(swarm.run(std::decay_t<decltype(node.protocol())>::call_find(node.protocol().shared_from_this(),
+                                                                       {id, host.self()}, {dht::key_id("k")})));
+    swarm.world.time().run_for(length - 100ms);
+    CHECK(node.protocol().banned(host.self()));
+    swarm.world.time().run_for(200ms);
+    CHECK_FALSE(node.protocol().banned(host.self()));
+  }
+}
+
 TEST_CASE("A3.33 a request that is too long to be sent is not its receiver's failure") {
   Swarm swarm(2);
   Node& node = swarm.nodes[0];

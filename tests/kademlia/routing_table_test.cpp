@@ -141,6 +141,22 @@ TEST_CASE("A4.12 nobody takes over the id of a living peer, and we are not our o
   CHECK(table.heard(id_of(2), 6).outcome == Heard::added);
 }
 
+TEST_CASE("A4.12 who names an id with another contact cannot make its owner leave") {
+  Table table(id_of(0xff), {.bucket_size = 1, .depth_modulo = 1, .replacements = 1});
+  table.heard(id_of(1), 1);
+  table.heard(id_of(2), 2);  // its spare
+  REQUIRE(table.spare_count() == 1);
+  CHECK_FALSE(table.silent(Table::entry_type{id_of(1), 9}));
+  CHECK_FALSE(table.silent(Table::entry_type{id_of(2), 9}));
+  CHECK_FALSE(table.silent(Table::entry_type{id_of(3), 1}));
+  CHECK(table.size() == 1);
+  CHECK(table.spare_count() == 1);
+  CHECK(table.silent(Table::entry_type{id_of(2), 2}));
+  CHECK(table.spare_count() == 0);
+  CHECK(table.silent(Table::entry_type{id_of(1), 1}));
+  CHECK(table.size() == 0);
+}
+
 TEST_CASE("A5.7 a contact leaves whatever its id is") {
   Table table(id_of(1));
   table.heard(id_of(2), 1);

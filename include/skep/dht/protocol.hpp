@@ -120,6 +120,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
       self->failed(node);
       co_return std::nullopt;
     }
+    self->blacklist.succeeded(node.contact);
     self->answered(node, response->peer);
     NodeAnswer answer;
     answer.kept = std::move(response->store_ok);
@@ -149,7 +150,11 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
       sound = sound && found.answers.back().sound;
     }
     found.message = *std::move(bytes);  // moving keeps the bytes where they are
-    if (!sound) self->blacklist.failed(node.contact, self->net.steady_now());
+    if (sound) {
+      self->blacklist.succeeded(node.contact);
+    } else {
+      self->blacklist.failed(node.contact, self->net.steady_now());
+    }
     co_return found;
   }
 
@@ -163,7 +168,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     if (result.ping) children.spawn(probe(this->shared_from_this(), *result.ping));
   }
   void failed(const NodeEntry& node) {
-    this->table.silent(node.id);
+    this->table.silent(node);
     this->blacklist.failed(node.contact, net.steady_now());
   }
   [[nodiscard]] bool banned(const p2p::PeerId& peer) { return this->blacklist.banned(peer, net.steady_now()); }
@@ -216,9 +221,8 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
   }
 
   void answered(const NodeEntry& node, const codec::NodeInfo& said) {
-    this->blacklist.succeeded(node.contact);
     const auto node_id = Protocol::id_in(said);
-    if (node_id != node.id) this->table.silent(node.id);  // it came back under another id, or as a client
+    if (node_id != node.id) this->table.silent(node);  // it came back under another id, or as a client
     if (node_id) heard(*node_id, node.contact);
   }
 
@@ -230,7 +234,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     } catch (const std::exception&) {
       if (is_cancellation(std::current_exception())) throw;
     }
-    self->table.silent(node.id);
+    self->table.silent(node);
   }
 
   /// Pushes the records for which a newcomer is now responsible, one request's at a time. When many come at once, or

@@ -132,6 +132,11 @@ class RoutingTable {
     }
     return remove_where(bucket.spare, [&](const entry_type& entry) { return entry.id == id; }) > 0;
   }
+  /// The same, if the id is known with that contact: whoever names it with another one cannot make its owner leave.
+  bool silent(const entry_type& entry) {
+    if (const Contact* const known = find(entry.id)) return *known == entry.contact && silent(Id(entry.id));
+    return remove_where(buckets_[bucket_of(entry.id)].spare, [&](const entry_type& e) { return e == entry; }) > 0;
+  }
   /// The same for whatever id a contact has. @return whether it was known
   bool silent_contact(const Contact& contact) {
     for (const auto& bucket : buckets_) {
