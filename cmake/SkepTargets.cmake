@@ -21,7 +21,7 @@ if(SKEP_WITH_TORCH)
 endif()
 
 # Every header belongs to the lowest target that can compile it; cmake/checks/layers.py holds the same border.
-file(GLOB_RECURSE _headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/skep/*.hpp ${PROJECT_SOURCE_DIR}/include/skep/*.ipp)
+file(GLOB_RECURSE _headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/skep/*.hpp)
 foreach(_header IN LISTS _headers)
   file(RELATIVE_PATH _name ${PROJECT_SOURCE_DIR}/include/skep ${_header})
   if(_name MATCHES "^cli/")

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 cd "$SKEP_ROOT"
 
-mapfile -t sources < <(find include tests examples benchmarks \( -name '*.hpp' -o -name '*.cpp' -o -name '*.ipp' \) | sort)
+mapfile -t sources < <(find include tests examples benchmarks \( -name '*.hpp' -o -name '*.cpp' \) | sort)
 if [[ ${1:-} == --fix ]]; then
   clang-format-19 -i "${sources[@]}"
   exit

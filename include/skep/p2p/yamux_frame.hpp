@@ -25,9 +25,6 @@ enum class FrameType : std::uint8_t { data = 0, window_update = 1, ping = 2, go_
 /// Flags of a frame, to be combined.
 enum Flag : std::uint16_t { syn = 1, ack = 2, fin = 4, rst = 8 };
 
-/// Why a session ends, as carried by a go-away frame.
-enum class GoAwayReason : std::uint32_t { normal = 0, protocol_error = 1, internal_error = 2 };
-
 struct FrameHeader {
   FrameType type = FrameType::data;
   std::uint16_t flags = 0;

@@ -75,8 +75,6 @@ concept TensorSignature = requires {
   requires(detail::TensorsIn<typename detail::SignatureOf<S>::Arguments>::count > 0);
 };
 
-template <TensorSignature S>
-using result_of_signature = typename detail::SignatureOf<S>::Result;
 /// The arguments as a tuple of values.
 template <TensorSignature S>
 using arguments_of_signature = typename detail::SignatureOf<S>::Arguments;
