@@ -94,16 +94,25 @@ TEST_CASE("outputs of any shape and type are added up by row, and differentiated
   CHECK(sum.equal(torch::tensor({12.F, 16.F, 0.F, 0.F, 28.F, 34.F}).view({3, 1, 2})));
 
   torch::manual_seed(3);
-  for (const auto type : {torch::kFloat, torch::kDouble}) {
-    const Tensor outputs = torch::randn({4, 3, 19}, type).requires_grad_();
-    const Tensor weights = torch::randn({4}, type).requires_grad_();
+  struct Kind {
+    std::vector<std::int64_t> of_place;
+    at::ScalarType type;
+  };
+  for (const Kind& kind : {Kind{{3, 19}, torch::kFloat}, Kind{{3, 19}, torch::kDouble}, Kind{{}, torch::kFloat}}) {
+    const auto shape = [&kind](std::int64_t rows) {
+      std::vector<std::int64_t> all{rows};
+      all.insert(all.end(), kind.of_place.begin(), kind.of_place.end());
+      return all;
+    };
+    const Tensor outputs = torch::randn(shape(4), kind.type).requires_grad_();
+    const Tensor weights = torch::randn({4}, kind.type).requires_grad_();
     const auto loss = [&](const Tensor& added) { return added.pow(3).sum(); };
     const auto gradients = [&](const Tensor& of, bool again) {
       return torch::autograd::grad({of}, {outputs, weights}, {}, again, again);
     };
     const Tensor ours = loss(add_up(outputs, weights, pass));
     const Tensor plain =
-        loss(torch::zeros({3, 3, 19}, type).index_add(0, pass.rows, outputs * weights.view({4, 1, 1})));
+        loss(torch::zeros(shape(3), kind.type).index_add(0, pass.rows, scale_places(outputs, weights)));
     CHECK(ours.allclose(plain));
     const auto once = gradients(ours, true);
     const auto expected = gradients(plain, true);

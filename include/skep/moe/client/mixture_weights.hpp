@@ -196,7 +196,7 @@ class WeightedSum : public torch::autograd::Function<WeightedSum> {
     const auto saved = context->get_saved_variables();
     if (at::GradMode::is_enabled()) {  // it is to be differentiated again
       const Tensor spread = gradients[0].index_select(0, saved[2]);
-      return {scale_places(spread, saved[1]), (spread * saved[0]).flatten(1).sum(1), Tensor(), Tensor()};
+      return {scale_places(spread, saved[1]), (spread * saved[0]).unsqueeze(-1).flatten(1).sum(1), Tensor(), Tensor()};
     }
     const Places places(saved[0], saved[1], saved[2]);
     const Tensor gradient = gradients[0].contiguous();
