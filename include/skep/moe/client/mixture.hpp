@@ -23,7 +23,8 @@ class RemoteMixtureOfExpertsImpl;
 /// Mixture of experts (Learning@home, section 3): a local gate scores the coordinates of a grid, a beam search in the
 /// DHT finds each sample's `k_best` live experts, all rows for one expert travel in one request, and the outputs are
 /// averaged with the softmax of the scores over the experts that answered in time. `backward` trains the gate here and
-/// the experts where they live; experts that do not answer it count as constants.
+/// the experts where they live; for one that does not answer it the others of the sample stand, or it counts as a
+/// constant (`zero_missing_gradients`).
 ///
 /// *Parameters:* see `MixtureModule`.
 /// *Threads:* any number of threads may call it at once; it blocks, so none of them may be an I/O thread.
