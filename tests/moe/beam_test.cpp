@@ -1,6 +1,7 @@
 #include "skep/moe/beam.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -306,8 +307,39 @@ TEST_CASE("H-25: near ties go to the server that is faster") {
   for (int i = 0; i < 4; ++i) table.declare("e.0." + std::to_string(i), peer(static_cast<std::uint8_t>(i)));
   BeamQuery query{.grid = {"e.", {1, 4}}, .scores = {0, 1.0F, 0.95F, 0.9F, 0.1F}, .beam_size = 2, .near_tie = 0.2F};
   CHECK(uids(search(table, query), 0) == Uids{"e.0.0", "e.0.1"});
-  query.grid.delay = [](const moe::ExpertInfo& expert) -> Duration { return expert.peer_id == peer(2) ? 1ms : 50ms; };
+  std::set<std::string> asked;
+  query.grid.delay = [&](const moe::ExpertInfo& expert) -> Duration {
+    asked.insert(expert.uid);
+    return expert.peer_id == peer(2) ? 1ms : 50ms;
+  };
   CHECK(uids(search(table, query), 0) == Uids{"e.0.2", "e.0.0"});
+  CHECK(asked == std::set<std::string>{"e.0.0", "e.0.1", "e.0.2"});  // the last one is out of the question
+}
+
+TEST_CASE("property: near ties are decided as among all experts") {
+  Random random(11);
+  for (int round = 0; round < 50; ++round) {
+    Table table;
+    std::vector<moe::ExpertInfo> experts;
+    for (int i = 0; i < 32; ++i) {
+      experts.push_back({"e." + std::to_string(i / 8) + "." + std::to_string(i % 8), peer(1)});
+      table.declare(experts.back().uid);
+    }
+    BeamQuery query{.grid = {"e.", {4, 8}}, .beam_size = 4 + random.below(6), .near_tie = 0.3F};
+    for (int i = 0; i < 12; ++i) query.scores.push_back(static_cast<float>(random.below(16)) / 10);
+    std::map<std::string, Duration> delays;
+    for (const auto& expert : experts) delays[expert.uid] = random.below(5) * 1ms;
+    query.grid.delay = [&](const moe::ExpertInfo& expert) { return delays.at(expert.uid); };
+    std::vector<moe::RatedExpert> rated;
+    for (std::uint32_t i = 0; i < experts.size(); ++i) {
+      rated.push_back({query.scores[i / 8] + query.scores[4 + i % 8], delays[experts[i].uid], experts[i].uid, i});
+    }
+    Uids expected;
+    for (const auto& chosen : moe::fastest_of_best(rated, query.beam_size, query.near_tie)) {
+      expected.emplace_back(chosen.uid);
+    }
+    CHECK(uids(search(table, query), 0) == expected);
+  }
 }
 
 TEST_CASE("what was at hand when time was over makes the rows partial that need it") {

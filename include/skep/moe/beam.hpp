@@ -326,6 +326,7 @@ class BeamSearch {
     }
   }
   void prefer_fast() {
+    drop_hopeless();
     std::vector<RatedExpert> rated;
     rated.reserve(top_.size());
     for (std::uint32_t i = 0; i < top_.size(); ++i) {
@@ -336,6 +337,14 @@ class BeamSearch {
       best.push_back(top_[chosen.item]);
     }
     top_ = std::move(best);
+  }
+  /// Drops those that are no near ties of any of the best `beam_size`: asking for a delay costs more than ranking.
+  void drop_hopeless() {
+    if (top_.size() <= query_.beam_size) return;
+    const auto last_place = top_.begin() + static_cast<std::ptrdiff_t>(query_.beam_size - 1);
+    std::ranges::nth_element(top_, last_place, std::greater<>(), &Candidate::score);
+    const Score last = last_place->score;
+    std::erase_if(top_, [&](const Candidate& c) { return c.score < last && !(last - c.score <= query_.near_tie); });
   }
   [[nodiscard]] const ExpertInfo& expert(const Candidate& c) const { return tree_[c.node].successors->expert(c.at); }
 
