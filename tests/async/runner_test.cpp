@@ -146,6 +146,7 @@ TEST_CASE("a runner destroyed on its own thread does not wait for itself") {
   std::promise<void> posted, done;
   asio::post(runner->executor(), [&] {
     posted.get_future().wait();  // or the io_context would go while it is still being posted to
+    runner->stop();              // and once more by the destructor
     runner.reset();
     done.set_value();
   });

@@ -96,6 +96,37 @@ awaitable<void> check_outer_cancellation(C clock) {
   CHECK(is_cancellation(thrown));
 }
 
+/// An operation that cancels its own caller and still has to clean up.
+awaitable<void> cancel_and_linger(Scope& caller, Event& end, std::string& order) {
+  caller.cancel();
+  try {
+    co_await end.wait();
+  } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): cancelled itself
+  }
+  co_await clear_cancellation();
+  co_await end.wait();
+  order += "operation ";
+}
+
+template <class C>
+awaitable<void> check_own_cancellation(C clock) {
+  Event end(clock.executor());
+  Scope scope(clock.executor());
+  std::string order;
+  scope.spawn([&]() -> awaitable<void> {
+    try {
+      co_await with_timeout(clock, 60s, cancel_and_linger(scope, end, order));
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
+    }
+    order += "caller";
+  });
+  co_await settle();
+  CHECK(order.empty());
+  end.set();
+  co_await scope.join();
+  CHECK(order == "operation caller");
+}
+
 template <class C>
 awaitable<void> check_time_out(C clock) {
   Event never(clock.executor());
@@ -133,6 +164,13 @@ CO_TEST_CASE("cancelling the caller cancels the operation and is no time-out") {
   co_await check_outer_cancellation(ManualClock(executor));
   co_await check_outer_cancellation(AsioClock(executor));
   co_await check_outer_cancellation(WheelClock(executor));
+}
+
+CO_TEST_CASE("an operation that cancels its own caller is awaited all the same") {
+  const auto executor = co_await asio::this_coro::executor;
+  co_await check_own_cancellation(ManualClock(executor));
+  co_await check_own_cancellation(AsioClock(executor));
+  co_await check_own_cancellation(WheelClock(executor));
 }
 
 CO_TEST_CASE("after the deadline errc::timed_out, or the value that came all the same") {

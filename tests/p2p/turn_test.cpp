@@ -103,6 +103,22 @@ TEST_CASE("turns do not nest, and an exception leaves the rest for the next") {
   CHECK(said == "abc");
 }
 
+TEST_CASE("those behind one who throws run in the next turn, before what was added meanwhile") {
+  asio::io_context io;
+  const auto turn = std::make_shared<Turn>(io.get_executor());
+  std::string said;
+  turn->later(deed([&] {
+    turn->later(deed([&] { said += "c"; }));
+    throw std::runtime_error("stop");
+  }));
+  turn->later(deed([&] { said += "a"; }));
+  turn->later(deed([&] { said += "b"; }));
+  CHECK_THROWS_AS(io.run(), std::runtime_error);
+  CHECK(said.empty());
+  io.run();
+  CHECK(said == "abc");
+}
+
 TEST_CASE("what waits for a turn that never comes is let go with the context") {
   const auto token = std::make_shared<int>(1);
   {

@@ -359,6 +359,23 @@ TEST_CASE("more streams than a peer accepts unacknowledged wait in line") {
   CHECK(taken(session) == join({window(rst, 5), data(syn, 9, "x")}));
 }
 
+TEST_CASE("a stream that is given up in line lets the next one in") {
+  using namespace yamux;
+  Mux session(Role::dialer, {.max_unacknowledged = 1});
+  const Bytes body = skep::to_bytes("x");
+  std::vector<Mux::Stream*> streams;
+  for (int i = 0; i < 3; ++i) {
+    auto stream = session.open({});
+    REQUIRE(stream);
+    session.write(**stream, body);
+    streams.push_back(*stream);
+  }
+  CHECK(taken(session) == data(syn, 1, "x"));
+  events(session, window(ack, 1));  // 3 may go now,
+  session.reset(*streams[1]);       // and is given up before it has
+  CHECK(taken(session) == data(syn, 5, "x"));
+}
+
 TEST_CASE("giving up a stream that was never announced says nothing") {
   Mux session(Role::dialer);
   const Bytes body = skep::to_bytes("x");

@@ -167,7 +167,10 @@ class Runner {
       state->scope.cancel();
       state->work.reset();
     }
-    if (state->thread.get_id() == std::this_thread::get_id()) return state->thread.detach();
+    if (state->own == std::this_thread::get_id()) {
+      if (state->thread.joinable()) state->thread.detach();
+      return;
+    }
     if (!state->finished.wait_for(lock, grace, [&] { return state->done; })) {
       log(LogLevel::warning, "runner", "something on the I/O thread did not end after its cancellation and is dropped");
       state->io.stop();
@@ -191,6 +194,7 @@ class Runner {
     asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
     Scope scope{io.get_executor(), "runner"};
     std::thread thread;
+    std::thread::id own;  // of the thread, under the mutex; `thread` forgets it when it is let go
     const pid_t pid = ::getpid();
     std::mutex mutex;
     std::condition_variable finished;
@@ -201,6 +205,10 @@ class Runner {
   static void run(std::shared_ptr<State> state, const std::string& name) {
     mark_no_blocking();
     ::pthread_setname_np(::pthread_self(), name.c_str());
+    {
+      const std::lock_guard lock(state->mutex);
+      state->own = std::this_thread::get_id();
+    }
     for (bool failed = true; failed;) {
       try {
         state->io.run();

@@ -159,10 +159,10 @@ concept CoroutineFunction = std::invocable<F&> && std::same_as<std::invoke_resul
 /// Owns coroutines that nobody awaits.
 ///
 /// *Lifetime:* the children share the scope's state: destroying a scope cancels its children and does not wait for
-/// them; await `join` before destroying what they use. *Threads:* one executor; `cancel` and the destructor may also
-/// come from elsewhere and are posted there. *Cancellation:* terminal; a child may need one more await to notice.
-/// *Errors:* what a child throws is logged and the first kept in `failure`; the other children go on. The end of a
-/// cancelled child is no failure.
+/// them; await `join` before destroying what they use. *Threads:* one executor; `cancel` may also come from elsewhere
+/// and is posted there, and the destructor when no child runs any more. *Cancellation:* terminal; a child may need one
+/// more await to notice. *Errors:* what a child throws is logged and the first kept in `failure`; the other children go
+/// on. The end of a cancelled child is no failure.
 class Scope {
  public:
   /// @param name  stands in the log line of a child that fails

@@ -22,6 +22,9 @@ template <class T>
 awaitable<std::size_t> run_all(std::vector<awaitable<T>> operations, std::vector<Outcome<T>>& outcomes,
                                bool fail_fast) {
   const auto group = std::make_shared<ChildGroup>(co_await asio::this_coro::executor);
+  // the operations refer to this frame: their end is awaited, whatever they or others cancel meanwhile
+  const bool throws = co_await asio::this_coro::throw_if_cancelled();
+  co_await asio::this_coro::throw_if_cancelled(false);
   std::size_t failed = 0;
   for (std::size_t i = 0; i < operations.size(); ++i) {
     group->spawn(run_into(std::move(operations[i]), outcomes[i]), [&, i](std::exception_ptr stopped) {
@@ -32,6 +35,7 @@ awaitable<std::size_t> run_all(std::vector<awaitable<T>> operations, std::vector
     });
   }
   co_await ChildGroup::join(group);
+  co_await asio::this_coro::throw_if_cancelled(throws);
   co_return failed;
 }
 

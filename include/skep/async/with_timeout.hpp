@@ -62,6 +62,9 @@ class TimeLimit final : public Deadline {
 template <Clock C, class T>
 awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outcome<T>& outcome) {
   const auto executor = co_await asio::this_coro::executor;
+  // the operation refers to this frame: its end is awaited, whatever it or others cancel meanwhile
+  const bool throws = co_await asio::this_coro::throw_if_cancelled();
+  co_await asio::this_coro::throw_if_cancelled(false);
   Scope scope(executor, "operation");
   TimeLimit limit(scope);
   if constexpr (DeadlineClock<C>) {
@@ -84,9 +87,11 @@ awaitable<bool> race(C& clock, SteadyTime deadline, awaitable<T> operation, Outc
     const bool was_over = limit.over();
     timer.cancel();
     co_await timer.join();
+    co_await asio::this_coro::throw_if_cancelled(throws);
     if (rang.error() && !is_cancellation(rang.error()) && !outcome) std::rethrow_exception(rang.error());
     co_return was_over;
   }
+  co_await asio::this_coro::throw_if_cancelled(throws);
   co_return limit.over();
 }
 

@@ -282,30 +282,25 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void write_lazy() noexcept {
     if (closed_ || writing_) return;
     const auto keep = shared_from_this();
-    host_->turn_->run([this] {
-      while (session_.pending() && write_batch()) {
-      }
-    });
+    while (session_.pending() && write_batch()) {  // whom that wakes runs in a turn of his own: he may throw
+    }
   }
 
   void on_silence() noexcept {
     const auto keep = shared_from_this();
-    host_->turn_->run([this] {
-      drop_orphans();
-      const auto& options = host_->options_;
-      const SteadyTime now = host_->now();
-      if (std::exchange(heard_, false)) {
-        ping_pending_ = false;
-      } else if (ping_pending_) {
-        return close(skep::errc::timed_out);
-      } else {
-        ping_pending_ = true;
-        session_.ping(ping_number_++);
-        write_soon();
-      }
-      host_->deadlines_.insert(keepalive_,
-                               deadline_after(now, ping_pending_ ? options.pong_timeout : options.keepalive));
-    });
+    drop_orphans();
+    const auto& options = host_->options_;
+    const SteadyTime now = host_->now();
+    if (std::exchange(heard_, false)) {
+      ping_pending_ = false;
+    } else if (ping_pending_) {
+      return close(skep::errc::timed_out);
+    } else {
+      ping_pending_ = true;
+      session_.ping(ping_number_++);
+      write_soon();
+    }
+    host_->deadlines_.insert(keepalive_, deadline_after(now, ping_pending_ ? options.pong_timeout : options.keepalive));
   }
 
   // A peer that never closes its half of a stream that is over for us does not keep it for ever.

@@ -66,6 +66,29 @@ namespace detail {
   }
 }
 
+/// A look-up of a name. Asio's own cannot be given up while getaddrinfo runs; this one is left to itself, so that time
+/// limits hold. What runs keeps the executor busy until it ends.
+struct LookUp {
+  explicit LookUp(const Executor& executor) : resolver(executor), done(executor) {}
+
+  /// @throws std::system_error
+  static awaitable<void> run(std::shared_ptr<LookUp> self, const std::string& host, std::uint16_t port) {
+    self->resolver.async_resolve(host, std::to_string(port),
+                                 [self](const std::error_code& error, asio::ip::tcp::resolver::results_type found) {
+                                   self->error = error;
+                                   self->found = std::move(found);
+                                   self->done.set();
+                                 });
+    co_await self->done.wait();
+    if (self->error) throw std::system_error(self->error);
+  }
+
+  asio::ip::tcp::resolver resolver;
+  Event done;
+  std::error_code error;
+  asio::ip::tcp::resolver::results_type found;
+};
+
 /// Connects and upgrades; sockets are closed when it fails or is cancelled.
 [[nodiscard]] inline awaitable<Upgraded> dial_address(TcpEndpoint endpoint,
                                                       std::shared_ptr<const NoiseCredentials> credentials,
@@ -73,10 +96,10 @@ namespace detail {
   const auto executor = co_await asio::this_coro::executor;
   asio::ip::tcp::socket socket(executor);
   if (endpoint.is_name()) {
-    asio::ip::tcp::resolver resolver(executor);
-    const auto found = co_await resolver.async_resolve(endpoint.host, std::to_string(endpoint.port), use_awaitable);
+    const auto look_up = new_shared<LookUp>(executor);
+    co_await LookUp::run(look_up, endpoint.host, endpoint.port);
     std::error_code last = asio::error::host_not_found;
-    for (const auto& entry : found) {
+    for (const auto& entry : look_up->found) {
       const auto address = entry.endpoint().address();
       if (endpoint.kind == MultiaddrCode::dns4 && !address.is_v4()) continue;
       if (endpoint.kind == MultiaddrCode::dns6 && !address.is_v6()) continue;
@@ -156,8 +179,11 @@ class Dialer {
       interrupted = std::current_exception();
     }
     attempts.cancel();
+    const auto mine = co_await asio::this_coro::cancellation_state;
+    const bool cancelled = mine.cancelled() != asio::cancellation_type::none;
     co_await clear_cancellation();
     co_await attempts.join();
+    if (cancelled && !interrupted) throw_cancelled();
     if (interrupted) std::rethrow_exception(interrupted);
     race->result.took = clock_.steady_now() - begin;
     co_return std::move(race->result);

@@ -61,7 +61,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
         options_(std::move(options)),
         identity_(make_identity(options_)),
         credentials_(new_shared<NoiseCredentials>(identity_)),
-        arrivals_(options_.limits.standing),
+        arrivals_(options_.limits.standing, options_.limits.max_upgrades),
         random_(options_.seed ? *options_.seed : random_seed()),
         scope_(executor, "p2p host"),
         tasks_(new_shared<TaskCount>(executor)),
@@ -345,15 +345,15 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       if (self->upgrades_ >= self->options_.limits.max_upgrades) continue;  // the socket is closed
       std::error_code ignored;
       const auto from = socket.remote_endpoint(ignored).address();
-      const auto turn = self->arrivals_.admit(from, self->now());
-      if (!turn) continue;
+      auto place = self->arrivals_.admit(from, self->now());
+      if (!place) continue;
       socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-      self->scope_.spawn(accept_one(self, std::move(socket), from, *turn));
+      self->scope_.spawn(accept_one(self, std::move(socket), from, *std::move(place)));
     }
   }
 
   static awaitable<void> accept_one(std::shared_ptr<HostState> self, asio::ip::tcp::socket socket,
-                                    asio::ip::address from, SteadyTime turn) {
+                                    asio::ip::address from, Arrivals::Place place) {
     struct Count {
       explicit Count(std::size_t& counted) : count(counted) { ++count; }
       ~Count() { --count; }
@@ -362,7 +362,7 @@ class HostState final : public ConnectionHost, public std::enable_shared_from_th
       std::size_t& count;
     } const counted(self->upgrades_);
     try {
-      if (turn > self->now()) co_await self->sleep_until(turn);
+      if (place.begins() > self->now()) co_await self->sleep_until(place.begins());
       auto upgraded = co_await with_timeout(*self, self->options_.limits.upgrade_timeout,
                                             upgrade(std::move(socket), yamux::Role::listener, self->credentials_, {}),
                                             "an upgrade");

@@ -77,18 +77,23 @@ class PingService final : public StreamMachine, public std::enable_shared_from_t
   const auto stream = ByteStream::open(host, *connection, ping_protocol, limit);
   const auto sent = crypto::random_array<ping_size>();
   const SteadyTime begin = host->now();
-  co_await ByteStream::write(stream, to_bytes(BytesView(sent)));
-  Bytes back;
-  while (back.size() < ping_size) {
-    const Bytes more = co_await ByteStream::read(stream);
-    if (more.empty()) throw std::system_error(make_error_code(skep::errc::truncated));
-    append(back, more);
+  try {
+    co_await ByteStream::write(stream, to_bytes(BytesView(sent)));
+    Bytes back;
+    while (back.size() < ping_size) {
+      const Bytes more = co_await ByteStream::read(stream);
+      if (more.empty()) throw std::system_error(make_error_code(skep::errc::truncated));
+      append(back, more);
+    }
+    if (!std::equal(back.begin(), back.end(), sent.begin(), sent.end())) {
+      throw std::system_error(make_error_code(skep::errc::malformed));
+    }
+  } catch (...) {
+    stream->abandon();  // or it would stay as long as the connection
+    throw;
   }
   const Duration took = host->now() - begin;
   stream->release();
-  if (!std::equal(back.begin(), back.end(), sent.begin(), sent.end())) {
-    throw std::system_error(make_error_code(skep::errc::malformed));
-  }
   co_return took;
 }
 

@@ -170,8 +170,11 @@ class RoutingService {
       interrupted = std::current_exception();
     }
     questions.cancel();
+    const auto mine = co_await asio::this_coro::cancellation_state;
+    const bool cancelled = mine.cancelled() != asio::cancellation_type::none;
     co_await clear_cancellation();
     co_await questions.join();
+    if (cancelled && !interrupted) throw_cancelled();
     if (interrupted) std::rethrow_exception(interrupted);
   }
 
@@ -204,25 +207,27 @@ class RoutingService {
     const auto connection =
         co_await HostState::connection_to(state, std::move(peer), SteadyTime::max(), HostState::Search::no);
     const auto stream = ByteStream::open(state, *connection, routing_protocol, state->options().limits.routing_timeout);
-    Bytes request;
-    codec::append_frame(request, question.encode());
-    co_await ByteStream::write(stream, std::move(request));
-    Bytes received;
-    for (;;) {
-      const auto frame = codec::read_frame(received, max_answer);
-      if (frame) {
-        auto answer = codec::KadMessage::decode(frame->body);
-        stream->release();
-        if (!answer) throw std::system_error(answer.error());
-        co_return *std::move(answer);
+    try {
+      Bytes request;
+      codec::append_frame(request, question.encode());
+      co_await ByteStream::write(stream, std::move(request));
+      Bytes received;
+      for (;;) {
+        const auto frame = codec::read_frame(received, max_answer);
+        if (frame) {
+          auto answer = codec::KadMessage::decode(frame->body);
+          if (!answer) throw std::system_error(answer.error());
+          stream->release();
+          co_return *std::move(answer);
+        }
+        if (frame.error() != skep::errc::truncated) throw std::system_error(frame.error());
+        const Bytes more = co_await ByteStream::read(stream);
+        if (more.empty()) throw std::system_error(make_error_code(skep::errc::truncated));
+        append(received, more);
       }
-      if (frame.error() != skep::errc::truncated) {
-        stream->abandon();
-        throw std::system_error(frame.error());
-      }
-      const Bytes more = co_await ByteStream::read(stream);
-      if (more.empty()) throw std::system_error(make_error_code(skep::errc::truncated));
-      append(received, more);
+    } catch (...) {
+      stream->abandon();  // or it would stay as long as the connection
+      throw;
     }
   }
 

@@ -64,6 +64,8 @@ class Standing {
   }
   void take_turn(SteadyTime turn) noexcept { turn_ = turn; }
 
+  std::size_t arriving = 0;  ///< connections that are being upgraded, or wait for it
+
  private:
   static double in_seconds(Duration duration) noexcept { return std::chrono::duration<double>(duration).count(); }
   [[nodiscard]] double tolerated() const noexcept { return static_cast<double>(options_.faults); }

@@ -197,6 +197,7 @@ class StreamCall final : public StreamMachine, public std::enable_shared_from_th
     const auto keep = shared_from_this();
     cancelled_ = true;
     if (input_.inside_record()) fail(asio::error::make_error_code(asio::error::operation_aborted));
+    input_.unwant();  // what comes before the reader wakes is for the next one
     wake_reader();
   }
 

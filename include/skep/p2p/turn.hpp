@@ -93,12 +93,22 @@ class Turn : public std::enable_shared_from_this<Turn> {
   // Runs what is in the list now; what is added meanwhile is left in it.
   void run_all(std::vector<std::shared_ptr<Runnable>>& list) {
     running_.swap(list);
-    struct Clear {
-      ~Clear() { list.clear(); }
+    struct Rest {  // whoever has not run yet when one throws comes first in the next turn
+      ~Rest() {
+        if (next < running.size()) {
+          std::vector<std::shared_ptr<Runnable>> rest;
+          for (; next < running.size(); ++next) rest.push_back(std::move(running[next]));
+          for (auto& later : list) rest.push_back(std::move(later));
+          list.swap(rest);
+        }
+        running.clear();
+      }
+      std::vector<std::shared_ptr<Runnable>>& running;
       std::vector<std::shared_ptr<Runnable>>& list;
-    } const clear{running_};
-    for (auto& one : running_) {
-      const auto keep = std::move(one);
+      std::size_t next = 0;
+    } rest{running_, list};
+    while (rest.next < running_.size()) {
+      const auto keep = std::move(running_[rest.next++]);
       keep->run();
     }
   }

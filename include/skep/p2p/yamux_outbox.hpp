@@ -54,7 +54,8 @@ class Outbox {
   void acknowledged(Stream& stream) {
     if (stream.acknowledged_ || stream.syn_pending_) return;
     stream.acknowledged_ = true;
-    release_credit();
+    --unacknowledged_;
+    let_in();
   }
 
   /// Nothing more of the stream leaves. It must be marked as doomed.
@@ -62,7 +63,9 @@ class Outbox {
     unlink(stream);
     stream.outgoing_.clear();
     stream.next_ = 0;
-    if (!stream.inbound_ && !stream.acknowledged_ && !stream.syn_pending_) release_credit();
+    if (stream.inbound_) return;
+    if (!stream.acknowledged_ && !stream.syn_pending_) --unacknowledged_;
+    let_in();  // also in the place of one that was let in and never announced
   }
 
   /// As `Session::take`. `ended(stream)` is told of streams that are over for both sides.
@@ -97,8 +100,8 @@ class Outbox {
     return !stream.drained() && stream.send_window_ > 0;
   }
 
-  void release_credit() {
-    --unacknowledged_;
+  void let_in() {
+    if (unacknowledged_ >= max_unacknowledged_) return;
     if (Stream* next = waiting_.first()) {
       unlink(*next);
       schedule(*next);
