@@ -31,6 +31,17 @@ TEST_CASE("D1 a configuration file: both separators, lists, quotes, comments") {
   CHECK((file.entries == expected));
 }
 
+TEST_CASE("D1 a configuration file is named in any form of its flag") {
+  using Arguments = std::vector<std::string>;
+  for (const auto& arguments :
+       {Arguments{"--quiet", "-c", "my.yml"}, Arguments{"-cmy.yml", "--quiet"}, Arguments{"-c=my.yml"},
+        Arguments{"--config", "my.yml"}, Arguments{"--config=my.yml"}}) {
+    CHECK(named_config(arguments) == "my.yml");
+  }
+  CHECK(named_config(Arguments{"--quiet", "-c"}) == "");
+  CHECK_FALSE(named_config(Arguments{"--quiet", "c", "--configs"}));
+}
+
 TEST_CASE("D1 a pattern may hold colons and brackets") {
   const auto file = parse_config("expert_pattern = ffn.[0:4].[0:4]\nexpert_pattern: ffn.[0:4]\n");
   REQUIRE(file.entries.size() == 2);

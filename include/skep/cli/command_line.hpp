@@ -66,6 +66,10 @@ namespace detail {
   return row.back();
 }
 
+[[nodiscard]] inline bool asks_for_help(std::span<const std::string> flags) {
+  return std::any_of(flags.begin(), flags.end(), [](const auto& each) { return each == "-h" || each == "--help"; });
+}
+
 /// " (default: 30)"; nothing for a value that is empty.
 template <class T>
 [[nodiscard]] std::string default_note(const T& value) {
@@ -136,7 +140,8 @@ class CommandLine {
   /// `UsageError`. Throws nothing else.
   template <class Flags, class CheckAll>
   [[nodiscard]] Parsed<Flags> parse(std::vector<std::string> arguments, Flags& flags, CheckAll&& check) {
-    if (asks_for_help(before_values(arguments))) return {std::nullopt, help(), exit_ok};  // whatever else is wrong
+    if (detail::asks_for_help(before_values(arguments)))
+      return {std::nullopt, help(), exit_ok};  // whatever else is wrong
     try {
       add_file(arguments);
       drop_empty_lists(arguments);
@@ -209,28 +214,13 @@ class CommandLine {
   [[nodiscard]] static std::span<const std::string> before_values(const std::vector<std::string>& arguments) {
     return {arguments.begin(), std::find(arguments.begin(), arguments.end(), "--")};
   }
-  [[nodiscard]] static bool asks_for_help(std::span<const std::string> flags) {
-    return std::any_of(flags.begin(), flags.end(), [](const auto& each) { return each == "-h" || each == "--help"; });
-  }
-
-  /// The file to read: the one that is named as -c FILE, -cFILE, --config FILE or --config=FILE, or the unasked one.
-  [[nodiscard]] std::string file_to_read(std::span<const std::string> flags) const {
-    for (auto at = flags.begin(); at != flags.end(); ++at) {
-      if (*at == "-c" || *at == "--config") {
-        if (std::next(at) == flags.end()) throw UsageError{"--config: a value is missing"};
-        return *std::next(at);
-      }
-      for (const std::string_view form : {"--config=", "-c=", "-c"}) {
-        if (at->starts_with(form)) return at->substr(form.size());
-      }
-    }
-    return std::filesystem::is_regular_file(unasked_) ? unasked_ : std::string();
-  }
 
   /// Appends what the configuration file says and the arguments do not.
   void add_file(std::vector<std::string>& arguments) const {
-    const auto path = file_to_read(before_values(arguments));
-    if (path.empty()) return;
+    const auto named = named_config(before_values(arguments));
+    if (named && named->empty()) throw UsageError{"--config: a value is missing"};
+    const auto path = named.value_or(unasked_);
+    if (!named && !std::filesystem::is_regular_file(path)) return;
     const auto given = [&arguments](std::string_view flag) {
       return std::find_if(arguments.begin(), arguments.end(), [flag](std::string_view argument) {
         return argument == flag || (argument.starts_with(flag) && argument.substr(flag.size()).starts_with('='));

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <iterator>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -60,6 +63,17 @@ namespace detail {
 }
 
 }  // namespace detail
+
+/// The file that arguments name as -c FILE, -cFILE, --config FILE or --config=FILE; empty where its name is missing.
+[[nodiscard]] inline std::optional<std::string> named_config(std::span<const std::string> arguments) {
+  for (auto at = arguments.begin(); at != arguments.end(); ++at) {
+    if (*at == "-c" || *at == "--config") return std::next(at) == arguments.end() ? std::string() : *std::next(at);
+    for (const std::string_view form : {"--config=", "-c=", "-c"}) {
+      if (at->starts_with(form)) return at->substr(form.size());
+    }
+  }
+  return std::nullopt;
+}
 
 /// Reads the text of a configuration file. Empty lines, comments, section heads ("[server]") and "---" are passed over;
 /// multiaddrs need no quotes. An empty list stands for a flag without values.
