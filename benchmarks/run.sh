@@ -13,13 +13,14 @@ usage() {
   cat <<END
 usage: benchmarks/run.sh [--quick] [SUITE ...]
 
-Runs the suites (${suites[*]}), or those that are named. A row compares skep with the limit of the same run; "holds" or
-"short" says whether the goal for the ratio is reached. Where no run can measure a limit it is a fixed goal: 8 us a cached
-search and 150 k/s in suite beam, for instance. What else runs on the machine shows in the figures.
+Runs the suites (${suites[*]}), or those that are named.
+A row compares skep with the limit of the same run; "holds" or "short" says whether the goal for the ratio is reached.
+Where no run can measure a limit it is a fixed goal: 8 us a cached search and 150 k/s in suite beam, for instance. What
+else runs on the machine shows in the figures.
 
 --quick measures for less time, with more noise, and does not run Hivemind in the suites beam and dht: their rows stand
-beside what it once reached, and the row's name says so ("against ..."). Suite latency takes three round trips in place of six,
-suite sim no swarm of 10,000 nodes.
+beside what it once reached, and the row's name says so ("against ..."). Suite latency takes three round trips in place
+of six, suite sim no swarm of 10,000 nodes.
 END
 }
 
