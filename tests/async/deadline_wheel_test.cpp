@@ -88,6 +88,17 @@ TEST_CASE("cancel, move, and destruction take a deadline out") {
   CHECK(advance(wheel, start + 10ms) == std::vector{&b});
 }
 
+TEST_CASE("a deadline may outlive its wheel") {
+  Deadline one, other;
+  {
+    DeadlineWheel wheel(start, 5ms, 8);
+    wheel.insert(one, start + 5ms);
+    wheel.insert(other, start + 1h);
+  }
+  CHECK_FALSE(one.pending());
+  CHECK_FALSE(other.pending());
+}
+
 TEST_CASE("an expiry may cancel one that expires with it, and insert anew") {
   DeadlineWheel wheel(start, 5ms, 8);
   Deadline a, b;

@@ -20,8 +20,8 @@ namespace skep::inline v0 {
 
 class DeadlineWheel;
 
-/// A place in a wheel, a member or base of whatever has a deadline; it leaves the wheel when it is destroyed, and must
-/// be destroyed before the wheel.
+/// A place in a wheel, a member or base of whatever has a deadline; it leaves the wheel when it is destroyed, and is no
+/// longer set when the wheel is destroyed first.
 class Deadline : private ListLink {
  public:
   Deadline() noexcept = default;
@@ -49,6 +49,13 @@ class DeadlineWheel {
   explicit DeadlineWheel(SteadyTime now, Duration tick = 5ms, std::size_t slots = 1024)
       : tick_(tick), slots_(slots), last_(now.time_since_epoch() / tick) {
     assert(tick > Duration::zero() && slots != 0 && (slots & (slots - 1)) == 0);
+  }
+  DeadlineWheel(const DeadlineWheel&) = delete;
+  DeadlineWheel& operator=(const DeadlineWheel&) = delete;
+  ~DeadlineWheel() {
+    for (auto& head : slots_) {
+      while (!head.is_alone()) cancel(static_cast<Deadline&>(*head.next()));
+    }
   }
 
   /// Sets a deadline, or moves it. One that is over expires at the next `advance`; `SteadyTime::max()` never does.
