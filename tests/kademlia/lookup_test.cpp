@@ -209,6 +209,14 @@ TEST_CASE("who answers under another id counts where it stands") {
     SUBCASE("") { lookup.renamed(id_of(1), id_of(0x33)); }
     SUBCASE("") { lookup.renamed(id_of(1), id_of(6)); }
     CHECK(lookup.nearest(3) == std::vector<Entry>{{id_of(5), 8}, {id_of(6), 9}});
+    lookup.add({id_of(1), 7});
+    lookup.add({id_of(2), 7});
+    CHECK(lookup.next()->contact == 8);  // 7 was asked
+    lookup.answered(id_of(5));
+    CHECK(lookup.next()->contact == 9);
+    lookup.answered(id_of(6));
+    CHECK(lookup.finished());
+    CHECK(lookup.requests() == 3);
   }
   SUBCASE("only after it has answered, and not under the same id") {
     lookup.renamed(id_of(5), id_of(2));

@@ -150,20 +150,20 @@ class Lookup {
 
   /// An asked peer has answered; `add` the neighbours that it named.
   void answered(const Id& id) { settle(id, State::answered); }
-  /// Who has answered goes by another id than others say: it counts where it says it stands, or with none nowhere.
+  /// Who has answered goes by another id than others say: it counts where it says it stands, or with none, or one that
+  /// is taken, nowhere.
   void renamed(const Id& id, const std::optional<Id>& as) {
     const auto candidate = find(id);
     if (as == id || candidate == candidates_.end() || candidate->state != State::answered) return;
-    entry_type entry = std::move(candidate->entry);
+    if (!as || as == self_ || knows(*as)) {
+      candidate->state = State::failed;  // and stays, so that nobody asks it again
+      --answered_;
+      return;
+    }
+    entry_type entry{*as, std::move(candidate->entry.contact)};
     candidates_.erase(candidate);
-    --answered_;
-    if (!as || as == self_) return;
     const Id distance = *as ^ target_;
-    const auto place = position(distance);
-    if (place != candidates_.end() && place->distance == distance) return;  // that id is somebody else's
-    entry.id = *as;
-    candidates_.insert(place, Candidate{distance, std::move(entry), State::answered});
-    ++answered_;
+    candidates_.insert(position(distance), Candidate{distance, std::move(entry), State::answered});
   }
   /// An asked peer has failed, or its answer is worth nothing.
   void failed(const Id& id) { settle(id, State::failed); }
