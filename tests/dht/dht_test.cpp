@@ -204,6 +204,27 @@ TEST_CASE("A1.3 A1.4 starting need not be waited for, and says when it failed") 
   options.start = false;
   DHT fresh(options);
   CHECK_THROWS_WITH_AS(fresh.wait_until_ready(), "skep: the DHT has not been started; call start() first", Error);
+  fresh.shutdown();
+  CHECK_THROWS_WITH_AS(fresh.wait_until_ready(), "skep: the DHT is closed", Error);
+}
+
+TEST_CASE("A1.4 another thread may wait while one starts the DHT") {
+  DHTOptions options = loopback();
+  options.start = false;
+  DHT dht(options);
+  std::thread other([dht]() mutable {
+    for (bool ready = false; !ready;) {
+      try {
+        dht.wait_until_ready();
+        ready = true;
+      } catch (const Error&) {  // not started yet
+        std::this_thread::yield();
+      }
+    }
+  });
+  dht.start();
+  other.join();
+  CHECK(dht.store("k", 1, expires_in(1min)));
 }
 
 TEST_CASE("A1.2 A1.8 calls run beside each other; cancelling a future ends one, and the others go on") {

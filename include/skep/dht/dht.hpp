@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdlib>
+#include <exception>
 #include <future>
 #include <memory>
 #include <optional>
@@ -60,14 +61,15 @@ class BasicDHT {
     if (!state_->phase.compare_exchange_strong(fresh, Phase::starting)) {
       throw Error(errc::invalid_argument, "the DHT was started before");
     }
-    state_->ready = state_->runner.spawn_future(State::launch(state_.get())).share();
+    auto launch = skep::detail::fulfil(State::launch(state_.get()), std::move(state_->joined));
+    (void)state_->runner.spawn_future(std::move(launch));
     if (state_->options.await_ready) wait_until_ready();
   }
   /// Waits until the swarm is joined and throws what joining threw. Throws errc::timed_out when that takes longer; it
   /// goes on all the same.
   void wait_until_ready(Duration timeout = unlimited) {
     require_may_block("DHT::wait_until_ready");
-    if (!state_->ready.valid()) (void)open();
+    if (state_->phase.load() == Phase::fresh) (void)open();
     if (timeout != unlimited && state_->ready.wait_for(timeout) != std::future_status::ready) {
       throw Error(errc::timed_out, "the DHT has not joined its swarm within " + skep::detail::describe_wait(timeout));
     }
@@ -159,6 +161,8 @@ class BasicDHT {
  private:
   enum class Phase { fresh, starting, running, closed };
 
+  static Error is_closed() { return {errc::closed, "the DHT is closed"}; }
+
   template <class F>
   auto bind(F function) const {
     return [node = node(), function = std::move(function)]() mutable { return function(node); };
@@ -184,7 +188,7 @@ class BasicDHT {
     ~State() { shut_down(); }
 
     static awaitable<void> launch(State* self) {
-      self->thread = std::this_thread::get_id();
+      self->thread.store(std::this_thread::get_id());
       DHTOptions& options = self->options;
       p2p::HostOptions hosting;
       if (!options.client_mode) hosting.listen = options.host_maddrs;
@@ -238,8 +242,11 @@ class BasicDHT {
     }
 
     void shut_down() {
-      if (phase.exchange(Phase::closed) == Phase::closed) return;
-      if (std::this_thread::get_id() == thread) {  // nobody may wait for the own thread: what was closed ends by itself
+      const Phase before = phase.exchange(Phase::closed);
+      if (before == Phase::closed) return;
+      if (before == Phase::fresh) joined.set_exception(std::make_exception_ptr(is_closed()));
+      if (std::this_thread::get_id() ==
+          thread.load()) {  // nobody may wait for the own thread: what was closed ends by itself
         if (node) node->close();
         if (host) host->close();
         runner.stop();
@@ -252,8 +259,9 @@ class BasicDHT {
     DHTOptions options;
     V validator;  // until the node has it
     std::atomic<Phase> phase{Phase::fresh};
-    std::thread::id thread;          // the runner's
-    std::shared_future<void> ready;  // what joining ends with
+    std::atomic<std::thread::id> thread{};                           // the runner's
+    skep::detail::KeptPromise<void> joined;                          // until it starts
+    const std::shared_future<void> ready = joined.future().share();  // what joining ends with
     Runner runner{"skep-dht"};
     std::optional<p2p::Host> host;  // set before `phase` is running
     std::optional<Node<p2p::Host, V>> node;
@@ -262,9 +270,9 @@ class BasicDHT {
   [[nodiscard]] State& open() const {
     switch (state_->phase.load()) {
       case Phase::running: return *state_;
-      case Phase::closed: throw Error(errc::closed, "the DHT is closed");
+      case Phase::closed: throw is_closed();
       case Phase::starting:
-        if (state_->ready.valid() && state_->ready.wait_for(Duration::zero()) == std::future_status::ready) {
+        if (state_->ready.wait_for(Duration::zero()) == std::future_status::ready) {
           state_->ready.get();  // throws what joining threw
         }
         throw Error(errc::closed, "the DHT is still joining its swarm; call wait_until_ready() first");
