@@ -99,7 +99,7 @@ struct KeySearch {
   bool from_network = false;
   bool over = false;
   std::vector<Waiter> waiters;
-  std::vector<NodeEntry> lacking;  ///< nodes that were asked and have nothing, or something older
+  std::vector<NodeEntry> lacking;  ///< nodes that were asked and have nothing
 };
 
 /// Keys that one call looks for together, so that they share requests; others may join a key.
