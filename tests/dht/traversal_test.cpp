@@ -73,6 +73,36 @@ TEST_CASE("A3.18 no request holds more keys than allowed") {
   CHECK(keys.size() == 40);
 }
 
+TEST_CASE("A7.2 who is known under two ids is asked once for a key, and an id with two contacts is two nodes") {
+  const NodeEntry again{node(2).id, node(1).contact};
+  const NodeEntry other{node(1).id, node(3).contact};
+  Traversal t({node(0).id, node(4).id}, {}, {.width = 3, .parallelism = 3, .packing = 3});
+  SUBCASE("two ids") {
+    t.add(0, std::vector{node(1), again});
+    t.add(1, std::vector{node(1), again});
+    const auto requests = t.next();
+    REQUIRE(requests.size() == 1);
+    CHECK(requests[0].keys == std::vector<std::size_t>{0, 1});
+    t.answered(requests[0]);
+    CHECK(t.requests(0) == 1);
+  }
+  SUBCASE("two contacts") {
+    t.add(0, std::vector{node(1)});
+    t.add(1, std::vector{other});
+    const auto requests = t.next();
+    REQUIRE(requests.size() == 2);
+    CHECK(requests[0].node == node(1));
+    CHECK(requests[0].keys == std::vector<std::size_t>{0});
+    CHECK(requests[1].node == other);
+    CHECK(requests[1].keys == std::vector<std::size_t>{1});
+    t.failed(requests[0]);
+    CHECK(t.finished(0));
+    CHECK_FALSE(t.finished(1));
+    t.answered(requests[1]);
+  }
+  CHECK(t.finished());
+}
+
 TEST_CASE("A7.4 A7.6 a finished key asks nobody, and nothing is asked for no keys") {
   Traversal none({}, {});
   CHECK(none.next().empty());
@@ -129,12 +159,12 @@ TEST_CASE("with disjoint paths a key asks on each of them, and what an answer na
   CHECK(requests[0].node == node(8));
   CHECK(requests[1].node == node(9));
   t.answered(requests[0]);
-  t.add(0, std::vector{node(1), node(2)}, node(8).id);
+  t.add(0, std::vector{node(1), node(2)}, node(8));
   t.answered(requests[1]);
   CHECK(t.next()[0].node == node(1));
   CHECK_FALSE(t.finished());
   CHECK(t.nearest(0, 9) == std::vector{node(1), node(2), node(8), node(9)});
-  t.renamed(0, node(9).id, node(3).id);
+  t.renamed(0, node(9), node(3).id);
   CHECK(t.nearest(0, 9)[2].id == node(3).id);
   CHECK(t.requests(0) == 3);
 }

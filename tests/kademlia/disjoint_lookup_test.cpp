@@ -36,12 +36,12 @@ TEST_CASE("with one path it is a lookup") {
   Lookup lookup(id_of(0), {}, 1, {.width = 2, .parallelism = 2});
   lookup.add(peers({3, 1, 2}));
   CHECK(asked(lookup) == std::vector{1, 2});
-  lookup.answered(id_of(1));
-  lookup.add(peers({9}), id_of(1));
+  lookup.answered(peer(1));
+  lookup.add(peers({9}), peer(1));
   CHECK(lookup.room() == 1);
-  lookup.failed(id_of(2));
+  lookup.failed(peer(2));
   CHECK(asked(lookup) == std::vector{3});
-  lookup.answered(id_of(3));
+  lookup.answered(peer(3));
   CHECK(lookup.finished());
   CHECK(lookup.nearest(2) == peers({1, 3}));
   CHECK(lookup.requests() == 3);
@@ -53,13 +53,13 @@ TEST_CASE("what is known at first is dealt out, and each path asks by itself") {
   CHECK(lookup.room() == 2);
   CHECK(asked(lookup) == std::vector{1, 2});
   CHECK(lookup.in_flight() == 2);
-  lookup.answered(id_of(1));
+  lookup.answered(peer(1));
   CHECK(asked(lookup) == std::vector{3});
-  lookup.answered(id_of(3));
+  lookup.answered(peer(3));
   CHECK_FALSE(lookup.finished());
-  lookup.answered(id_of(2));
+  lookup.answered(peer(2));
   CHECK(asked(lookup) == std::vector{4});
-  lookup.failed(id_of(4));
+  lookup.failed(peer(4));
   CHECK(lookup.finished());
   CHECK(lookup.nearest(9) == peers({1, 2, 3}));
 }
@@ -68,21 +68,47 @@ TEST_CASE("what a peer names belongs to its path, and nobody is asked on two") {
   Lookup lookup(id_of(0), {}, 2, {.width = 3, .parallelism = 1});
   lookup.add(peers({8, 9}));
   CHECK(asked(lookup) == std::vector{8, 9});
-  lookup.answered(id_of(8));
-  lookup.add(peers({1, 2}), id_of(8));
+  lookup.answered(peer(8));
+  lookup.add(peers({1, 2}), peer(8));
   CHECK(asked(lookup) == std::vector{1});
-  lookup.answered(id_of(9));
-  lookup.add(peers({1, 2}), id_of(9));                      // 1 is the other path's by now
-  lookup.add(std::vector<Entry>{{id_of(3), 1}}, id_of(9));  // under any id
+  lookup.answered(peer(9));
+  lookup.add(peers({1, 2}), peer(9));                      // 1 is the other path's by now
+  lookup.add(std::vector<Entry>{{id_of(3), 1}}, peer(9));  // under any id
   CHECK(asked(lookup) == std::vector{2});
-  lookup.answered(id_of(1));
+  lookup.answered(peer(1));
   CHECK(asked(lookup).empty());
-  lookup.slow(id_of(2));
+  lookup.slow(peer(2));
   CHECK_FALSE(lookup.finished());
-  lookup.failed(id_of(2));
+  lookup.failed(peer(2));
   CHECK(lookup.finished());
-  lookup.add(peers({5}), id_of(77));  // nobody asked 77
+  lookup.add(peers({5}), peer(77));  // nobody asked 77
   CHECK(lookup.finished());
+}
+
+TEST_CASE("paths that know one id with different contacts end each by its own") {
+  Lookup lookup(id_of(0), {}, 2, {.width = 3, .parallelism = 1});
+  lookup.add(peers({8, 9}));
+  CHECK(asked(lookup) == std::vector{8, 9});
+  for (const int n : {8, 9}) {
+    lookup.answered(peer(n));
+    lookup.add(std::vector<Entry>{{id_of(1), 10 * n}}, peer(n));
+  }
+  CHECK_FALSE(lookup.ask({id_of(1), 70}));
+  CHECK(asked(lookup) == std::vector{80, 90});
+  SUBCASE("one way round") {
+    lookup.failed({id_of(1), 80});
+    CHECK_FALSE(lookup.finished());
+    lookup.answered({id_of(1), 90});
+    CHECK(lookup.nearest(1) == std::vector<Entry>{{id_of(1), 90}});
+  }
+  SUBCASE("and the other") {
+    lookup.failed({id_of(1), 90});
+    CHECK_FALSE(lookup.finished());
+    lookup.answered({id_of(1), 80});
+    CHECK(lookup.nearest(1) == std::vector<Entry>{{id_of(1), 80}});
+  }
+  CHECK(lookup.finished());
+  CHECK(lookup.in_flight() == 0);
 }
 
 TEST_CASE("a captured path ends alone, the others reach the target") {
@@ -97,14 +123,14 @@ TEST_CASE("a captured path ends alone, the others reach the target") {
     while (!lookup.finished()) {
       for (const int n : asked(lookup)) {
         reached.insert(n);
-        lookup.answered(id_of(n));
+        lookup.answered(peer(n));
         std::vector<Entry> named;
         if (liars.contains(n)) {
           named = peers({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
         } else {
           for (int i = 0; i < 4; ++i) named.push_back(peer(0x10 + static_cast<int>(random.below(8))));
         }
-        lookup.add(named, id_of(n));
+        lookup.add(named, peer(n));
       }
     }
     return std::count_if(reached.begin(), reached.end(), [](int n) { return n >= 0x10 && n < 0x18; });

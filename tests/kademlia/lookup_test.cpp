@@ -28,13 +28,13 @@ TEST_CASE("the nearest are asked first, so many at once as the policy says") {
   CHECK(lookup.next()->contact == 1);
   CHECK(lookup.next()->contact == 3);
   CHECK_FALSE(lookup.next());
-  lookup.answered(id_of(3));
+  lookup.answered(peer(3));
   lookup.add(peer(2));
   CHECK(lookup.next()->contact == 2);
-  lookup.answered(id_of(1));
+  lookup.answered(peer(1));
   CHECK_FALSE(lookup.next());  // 1 and 3 have answered and 2 is about to: 5 is not needed
   CHECK_FALSE(lookup.finished());
-  lookup.answered(id_of(2));
+  lookup.answered(peer(2));
   CHECK(lookup.finished());
   CHECK(lookup.requests() == 3);
   CHECK(lookup.nearest(2) == std::vector{peer(1), peer(2)});
@@ -45,11 +45,11 @@ TEST_CASE("who fails is replaced by the next nearest and not listed") {
   for (const int n : {1, 2, 3}) lookup.add(peer(n));
   CHECK(lookup.next());
   CHECK(lookup.next());
-  lookup.answered(id_of(2));
+  lookup.answered(peer(2));
   CHECK_FALSE(lookup.next());
-  lookup.failed(id_of(1));
+  lookup.failed(peer(1));
   CHECK(lookup.next()->contact == 3);
-  lookup.answered(id_of(3));
+  lookup.answered(peer(3));
   CHECK(lookup.finished());
   CHECK(lookup.nearest(9) == std::vector{peer(2), peer(3)});
 }
@@ -59,16 +59,16 @@ TEST_CASE("the search does not wait for a dead peer once others suffice") {
   for (const int n : {1, 2, 3}) lookup.add(peer(n));
   CHECK(lookup.next()->contact == 1);
   CHECK_FALSE(lookup.next());
-  lookup.slow(id_of(1));
+  lookup.slow(peer(1));
   CHECK(lookup.next()->contact == 2);
-  lookup.answered(id_of(2));
+  lookup.answered(peer(2));
   CHECK_FALSE(lookup.finished());
   CHECK(lookup.next()->contact == 3);
-  lookup.answered(id_of(3));
+  lookup.answered(peer(3));
   CHECK(lookup.finished());
   CHECK(lookup.nearest(3) == std::vector{peer(2), peer(3), peer(1)});
   SUBCASE("a late answer still counts") {
-    lookup.answered(id_of(1));
+    lookup.answered(peer(1));
     CHECK(lookup.nearest(3) == std::vector{peer(1), peer(2), peer(3)});
   }
 }
@@ -77,10 +77,10 @@ TEST_CASE("when all are slow the search waits for them") {
   Lookup lookup(id_of(0), {}, {.width = 5, .parallelism = 1});
   lookup.add(peer(1));
   CHECK(lookup.next());
-  lookup.slow(id_of(1));
+  lookup.slow(peer(1));
   CHECK_FALSE(lookup.next());
   CHECK_FALSE(lookup.finished());
-  lookup.answered(id_of(1));
+  lookup.answered(peer(1));
   CHECK(lookup.finished());
 }
 
@@ -94,13 +94,13 @@ TEST_CASE("A3.22 ourselves among the neighbours is dropped") {
 
 TEST_CASE("A7.7 answers out of turn, twice, or from strangers change nothing") {
   Lookup lookup(id_of(0), {});
-  lookup.answered(id_of(7));
+  lookup.answered(peer(7));
   lookup.add(peer(1));
-  lookup.answered(id_of(1));
-  lookup.slow(id_of(1));
+  lookup.answered(peer(1));
+  lookup.slow(peer(1));
   CHECK(lookup.next()->contact == 1);
-  lookup.answered(id_of(1));
-  lookup.failed(id_of(1));
+  lookup.answered(peer(1));
+  lookup.failed(peer(1));
   lookup.add(peer(1));
   CHECK(lookup.finished());
   CHECK(lookup.nearest(9) == std::vector{peer(1)});
@@ -119,7 +119,7 @@ TEST_CASE("a liar who invents ever nearer peers is stopped by the limit") {
       std::fill_n(nearer.begin(), std::min(asked / 3, 19), std::uint8_t{0});
       lookup.add(Entry{*Id::from_bytes(nearer), i});
     }
-    lookup.answered(entry->id);
+    lookup.answered(*entry);
   }
   CHECK(asked <= 40);
   CHECK(lookup.finished());
@@ -155,7 +155,7 @@ TEST_CASE("in a swarm of routing tables the search finds the exact nearest, few 
     lookup.add(tables[start].nearest(target, 20));
     while (const auto entry = lookup.next()) {
       lookup.add(tables[static_cast<std::size_t>(entry->contact)].nearest(target, 20));
-      lookup.answered(entry->id);
+      lookup.answered(*entry);
     }
     CHECK(lookup.finished());
     auto expected = ids;
@@ -178,14 +178,37 @@ TEST_CASE("a peer is asked once, whatever ids others know it by") {
   CHECK(lookup.next()->id == id_of(1));
   CHECK(lookup.next()->contact == 8);
   lookup.add({id_of(3), 7});
-  lookup.answered(id_of(1));
+  lookup.answered({id_of(1), 7});
   lookup.add({id_of(4), 7});
   CHECK_FALSE(lookup.next());
   CHECK(lookup.has_asked(7));
-  CHECK(lookup.has_asked(id_of(1)));
-  CHECK_FALSE(lookup.has_asked(id_of(2)));
-  lookup.answered(id_of(9));
+  CHECK(lookup.has_asked(Entry{id_of(1), 7}));
+  CHECK_FALSE(lookup.has_asked(Entry{id_of(2), 7}));
+  lookup.answered({id_of(9), 8});
   CHECK(lookup.nearest(9).size() == 2);
+}
+
+TEST_CASE("who is named with an id that is taken waits until the other has failed") {
+  Lookup lookup(id_of(0), {}, {.width = 2, .parallelism = 2});
+  lookup.add({id_of(1), 7});
+  lookup.add({id_of(1), 8});
+  CHECK(lookup.next()->contact == 7);
+  CHECK_FALSE(lookup.next());
+  lookup.answered({id_of(1), 8});
+  lookup.failed({id_of(1), 8});
+  CHECK_FALSE(lookup.finished());
+  CHECK(lookup.knows(id_of(1)));
+  lookup.failed({id_of(1), 7});
+  CHECK_FALSE(lookup.knows(id_of(1)));
+  lookup.add({id_of(1), 7});
+  CHECK_FALSE(lookup.next());
+  lookup.add({id_of(1), 8});
+  CHECK(lookup.ask({id_of(1), 8}));
+  CHECK_FALSE(lookup.ask({id_of(1), 8}));
+  CHECK_FALSE(lookup.ask({id_of(1), 9}));
+  lookup.answered({id_of(1), 8});
+  CHECK(lookup.nearest(2) == std::vector<Entry>{{id_of(1), 8}});
+  CHECK(lookup.requests() == 2);
 }
 
 TEST_CASE("who answers under another id counts where it stands") {
@@ -194,33 +217,33 @@ TEST_CASE("who answers under another id counts where it stands") {
   lookup.add({id_of(5), 8});
   lookup.add({id_of(6), 9});
   CHECK(lookup.next()->contact == 7);
-  lookup.answered(id_of(1));
+  lookup.answered({id_of(1), 7});
   SUBCASE("far away") {
-    lookup.renamed(id_of(1), id_of(0x80));
+    lookup.renamed({id_of(1), 7}, id_of(0x80));
     CHECK(lookup.next()->contact == 8);
-    lookup.answered(id_of(5));
+    lookup.answered({id_of(5), 8});
     CHECK(lookup.next()->contact == 9);  // 7 is none of the two nearest
-    lookup.answered(id_of(6));
+    lookup.answered({id_of(6), 9});
     CHECK(lookup.finished());
     CHECK(lookup.nearest(3) == std::vector<Entry>{{id_of(5), 8}, {id_of(6), 9}, {id_of(0x80), 7}});
   }
   SUBCASE("nowhere: as a client, as ourselves, or as somebody else") {
-    SUBCASE("") { lookup.renamed(id_of(1), std::nullopt); }
-    SUBCASE("") { lookup.renamed(id_of(1), id_of(0x33)); }
-    SUBCASE("") { lookup.renamed(id_of(1), id_of(6)); }
+    SUBCASE("") { lookup.renamed({id_of(1), 7}, std::nullopt); }
+    SUBCASE("") { lookup.renamed({id_of(1), 7}, id_of(0x33)); }
+    SUBCASE("") { lookup.renamed({id_of(1), 7}, id_of(6)); }
     CHECK(lookup.nearest(3) == std::vector<Entry>{{id_of(5), 8}, {id_of(6), 9}});
     lookup.add({id_of(1), 7});
     lookup.add({id_of(2), 7});
     CHECK(lookup.next()->contact == 8);  // 7 was asked
-    lookup.answered(id_of(5));
+    lookup.answered({id_of(5), 8});
     CHECK(lookup.next()->contact == 9);
-    lookup.answered(id_of(6));
+    lookup.answered({id_of(6), 9});
     CHECK(lookup.finished());
     CHECK(lookup.requests() == 3);
   }
   SUBCASE("only after it has answered, and not under the same id") {
-    lookup.renamed(id_of(5), id_of(2));
-    lookup.renamed(id_of(1), id_of(1));
+    lookup.renamed({id_of(5), 8}, id_of(2));
+    lookup.renamed({id_of(1), 7}, id_of(1));
     CHECK(lookup.nearest(3) == std::vector<Entry>{{id_of(1), 7}, {id_of(5), 8}, {id_of(6), 9}});
   }
 }
@@ -230,12 +253,12 @@ TEST_CASE("the search does not wait for farther peers once enough nearer ones ha
   for (const int n : {1, 2}) lookup.add(peer(n));
   CHECK(lookup.next()->contact == 1);
   CHECK(lookup.next()->contact == 2);
-  lookup.slow(id_of(2));
+  lookup.slow(peer(2));
   lookup.add(peer(3));
   CHECK(lookup.next()->contact == 3);
-  lookup.answered(id_of(1));
+  lookup.answered(peer(1));
   CHECK_FALSE(lookup.finished());
-  lookup.answered(id_of(2));
+  lookup.answered(peer(2));
   CHECK(lookup.finished());
   CHECK(lookup.in_flight() == 1);
 }
@@ -245,7 +268,7 @@ TEST_CASE("an answer that leads nearer is followed at once, whatever is still in
   for (const int n : {20, 21, 22}) lookup.add(peer(n));
   CHECK(lookup.next()->contact == 20);
   CHECK(lookup.next()->contact == 21);
-  lookup.answered(id_of(20));
+  lookup.answered(peer(20));
   for (const int n : {1, 2, 3}) lookup.add(peer(n));
   CHECK(lookup.room() == 2);
   CHECK(lookup.next()->contact == 1);
@@ -259,13 +282,13 @@ TEST_CASE("a hedge asks somebody else, but does not end the search") {
   for (const int n : {1, 2, 3, 4}) lookup.add(peer(n));
   CHECK(lookup.next()->contact == 1);
   CHECK(lookup.next()->contact == 2);
-  lookup.hedge(id_of(1));
+  lookup.hedge(peer(1));
   CHECK(lookup.next()->contact == 3);
-  lookup.answered(id_of(2));
-  lookup.answered(id_of(3));
+  lookup.answered(peer(2));
+  lookup.answered(peer(3));
   CHECK_FALSE(lookup.finished());
-  SUBCASE("until it answers") { lookup.answered(id_of(1)); }
-  SUBCASE("until it fails") { lookup.failed(id_of(1)); }
-  SUBCASE("until it is slow") { lookup.slow(id_of(1)); }
+  SUBCASE("until it answers") { lookup.answered(peer(1)); }
+  SUBCASE("until it fails") { lookup.failed(peer(1)); }
+  SUBCASE("until it is slow") { lookup.slow(peer(1)); }
   CHECK(lookup.finished());
 }

@@ -66,9 +66,9 @@ awaitable<void> run_finds(std::shared_ptr<State> self, Traversal& traversal, Ste
       const bool goes_on = answered(key, request.node, answer);
       if (goes_on) {
         const auto known = [&](const DHTID& id) { return traversal.knows(key, id); };
-        traversal.add(key, self->neighbours(answer.result, now, known), request.node.id);
+        traversal.add(key, self->neighbours(answer.result, now, known), request.node);
       }
-      traversal.renamed(key, request.node.id, found.from);
+      traversal.renamed(key, request.node, found.from);
     }
   };
   co_await drive(self, traversal, deadline, ask, settle, std::move(news));

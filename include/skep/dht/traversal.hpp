@@ -56,7 +56,7 @@ class Traversal {
   /// Adds candidates for a key from the own routing table.
   void add(std::size_t key, std::span<const NodeEntry> nodes) { lookups_[key].add(nodes); }
   /// Adds what an answer named.
-  void add(std::size_t key, std::span<const NodeEntry> nodes, const DHTID& named_by) {
+  void add(std::size_t key, std::span<const NodeEntry> nodes, const NodeEntry& named_by) {
     lookups_[key].add(nodes, named_by);
   }
 
@@ -80,12 +80,13 @@ class Traversal {
       room[key] = lookups_[key].room();
       const auto choices = lookups_[key].choices(std::max(options_.packing, room[key]));
       for (std::size_t rank = 0; rank < choices.size(); ++rank) {
-        const auto [place, fresh] = offer_of.emplace(choices[rank]->id, offers.size());
-        if (fresh) offers.push_back({*choices[rank], {}, rank});
-        Offer& offer = offers[place->second];
+        std::size_t at = offer_of.emplace(choices[rank]->id, offers.size()).first->second;
+        if (at < offers.size() && offers[at].node != *choices[rank]) at = offers.size();  // one of them is a liar
+        if (at == offers.size()) offers.push_back({*choices[rank], {}, rank});
+        Offer& offer = offers[at];
         offer.rank = std::min(offer.rank, rank);
         offer.keys.push_back(key);
-        offers_to[key].push_back(place->second);
+        offers_to[key].push_back(at);
       }
     }
     for (;;) {
@@ -94,34 +95,38 @@ class Traversal {
         return a.rank != b.rank ? a.rank > b.rank : b.node.id < a.node.id;
       });
       if (best == offers.end() || best->keys.empty()) return requests;
-      Request request{best->node, best->keys};
-      request.keys.resize(std::min(request.keys.size(), options_.keys_per_request));
-      for (const std::size_t key : request.keys) {
-        lookups_[key].ask(request.node.id);
+      Request request{best->node, {}};
+      auto keys = best->keys;
+      keys.resize(std::min(keys.size(), options_.keys_per_request));
+      for (const std::size_t key : keys) {
         withdraw(*best, key);
+        if (!lookups_[key].ask(request.node)) continue;  // it has just been asked under another id
+        request.keys.push_back(key);
         if (--room[key] > 0) continue;
         for (const std::size_t offer : offers_to[key]) withdraw(offers[offer], key);
       }
-      requests.push_back(std::move(request));
+      if (!request.keys.empty()) requests.push_back(std::move(request));
     }
   }
 
   /// A request was answered; `add` what the answer named.
   void answered(const Request& request) {
-    for (const std::size_t key : request.keys) lookups_[key].answered(request.node.id);
+    for (const std::size_t key : request.keys) lookups_[key].answered(request.node);
   }
   /// For a key, the id under which a node has answered, if it is not the one under which others name it.
-  void renamed(std::size_t key, const DHTID& id, const std::optional<DHTID>& as) { lookups_[key].renamed(id, as); }
+  void renamed(std::size_t key, const NodeEntry& node, const std::optional<DHTID>& as) {
+    lookups_[key].renamed(node, as);
+  }
   void failed(const Request& request) {
-    for (const std::size_t key : request.keys) lookups_[key].failed(request.node.id);
+    for (const std::size_t key : request.keys) lookups_[key].failed(request.node);
   }
   /// A request takes longer than most: others are asked beside it.
   void hedge(const Request& request) {
-    for (const std::size_t key : request.keys) lookups_[key].hedge(request.node.id);
+    for (const std::size_t key : request.keys) lookups_[key].hedge(request.node);
   }
   /// A request takes longer than usual: the search may end without it.
   void slow(const Request& request) {
-    for (const std::size_t key : request.keys) lookups_[key].slow(request.node.id);
+    for (const std::size_t key : request.keys) lookups_[key].slow(request.node);
   }
 
   /// A key needs no more answers.

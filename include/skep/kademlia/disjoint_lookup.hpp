@@ -41,7 +41,7 @@ class DisjointLookup {
     }
   }
   /// Adds what an asked peer has named.
-  void add(std::span<const entry_type> entries, const Id& named_by) {
+  void add(std::span<const entry_type> entries, const entry_type& named_by) {
     if (paths_.size() == 1) return paths_.front().add(entries);
     const std::size_t path = path_of(named_by);
     if (path == paths_.size()) return;
@@ -70,7 +70,7 @@ class DisjointLookup {
     const auto first = choices(1);
     if (first.empty()) return std::nullopt;
     entry_type entry = *first.front();
-    ask(entry.id);
+    ask(entry);
     return entry;
   }
   [[nodiscard]] std::size_t room() const noexcept {
@@ -78,36 +78,36 @@ class DisjointLookup {
     for (const auto& path : paths_) room += path.room();
     return room;
   }
-  void ask(const Id& id) {
-    if (paths_.size() == 1) return paths_.front().ask(id);
+  bool ask(const entry_type& entry) {
+    if (paths_.size() == 1) return paths_.front().ask(entry);
     for (auto& path : paths_) {
-      const entry_type* const choice = path.choice(id);
-      if (choice == nullptr) continue;
-      const Contact contact = choice->contact;
-      path.ask(id);
+      if (!path.is_choice(entry)) continue;
+      const Contact contact = entry.contact;  // a copy: the entry may be a candidate, and these move
+      path.ask(entry);
       for (auto& other : paths_) {
         if (&other != &path) other.forget(contact);
       }
-      return;
+      return true;
     }
+    return false;
   }
   void set_parallelism(std::size_t parallelism) noexcept {
     for (auto& path : paths_) path.set_parallelism(parallelism);
   }
-  void answered(const Id& id) {
-    on_path(id, [&](auto& path) { path.answered(id); });
+  void answered(const entry_type& entry) {
+    on_path(entry, [&](auto& path) { path.answered(entry); });
   }
-  void renamed(const Id& id, const std::optional<Id>& as) {
-    on_path(id, [&](auto& path) { path.renamed(id, as); });
+  void renamed(const entry_type& entry, const std::optional<Id>& as) {
+    on_path(entry, [&](auto& path) { path.renamed(entry, as); });
   }
-  void failed(const Id& id) {
-    on_path(id, [&](auto& path) { path.failed(id); });
+  void failed(const entry_type& entry) {
+    on_path(entry, [&](auto& path) { path.failed(entry); });
   }
-  void hedge(const Id& id) {
-    on_path(id, [&](auto& path) { path.hedge(id); });
+  void hedge(const entry_type& entry) {
+    on_path(entry, [&](auto& path) { path.hedge(entry); });
   }
-  void slow(const Id& id) {
-    on_path(id, [&](auto& path) { path.slow(id); });
+  void slow(const entry_type& entry) {
+    on_path(entry, [&](auto& path) { path.slow(entry); });
   }
 
   /// Every path has ended.
@@ -157,14 +157,14 @@ class DisjointLookup {
     paths_[path].add(entry);
   }
   /// The path on which a peer was asked; the number of paths when it was asked on none.
-  [[nodiscard]] std::size_t path_of(const Id& id) const {
+  [[nodiscard]] std::size_t path_of(const entry_type& entry) const {
     std::size_t path = 0;
-    while (path < paths_.size() && !paths_[path].has_asked(id)) ++path;
+    while (path < paths_.size() && !paths_[path].has_asked(entry)) ++path;
     return path;
   }
   template <class Act>
-  void on_path(const Id& id, Act act) {
-    const std::size_t path = paths_.size() == 1 ? 0 : path_of(id);
+  void on_path(const entry_type& entry, Act act) {
+    const std::size_t path = paths_.size() == 1 ? 0 : path_of(entry);
     if (path < paths_.size()) act(paths_[path]);
   }
 

@@ -38,7 +38,8 @@ static_assert(LookupPolicy<NearestAnswered>);
 
 /// One search. Pure: `next` names a peer to ask; its fate comes back as `answered`, `failed` or, while it is still
 /// awaited, `slow`. Somebody who is dead costs one request, never a wait: the search goes on beside it. Nobody is asked
-/// twice, whatever ids others know it by: else one liar could answer for all the nearest.
+/// twice, whatever ids others know it by: else one liar could answer for all the nearest. An id belongs to the first
+/// who is named with it, until that one has failed: else a liar could hide its owner.
 template <class Id, std::equality_comparable Contact, LookupPolicy Policy = NearestAnswered>
 class Lookup {
  public:
@@ -59,8 +60,7 @@ class Lookup {
     if (entry.id == self_) return;
     const Id distance = entry.id ^ target_;
     const auto place = position(distance);
-    if (place != candidates_.end() && place->distance == distance) return;
-    if (has_asked(entry.contact)) return;
+    if (is_taken(place, distance) || has_asked(entry.contact)) return;
     if (candidates_.size() >= max_candidates()) {
       if (place == candidates_.end()) return;
       const auto farthest_new = std::find_if(candidates_.rbegin(), candidates_.rend(),
@@ -71,15 +71,18 @@ class Lookup {
     candidates_.insert(position(distance), Candidate{distance, entry, State::fresh});
   }
 
-  /// Whether a peer was added and is still considered.
-  [[nodiscard]] bool knows(const Id& id) const { return find(id) != candidates_.end(); }
+  /// Whether somebody was added with this id and has not failed.
+  [[nodiscard]] bool knows(const Id& id) const {
+    const Id distance = id ^ target_;
+    return is_taken(position(distance), distance);
+  }
 
   /// The next peer to ask, now counted as in flight; none when all worth asking were asked, or enough are in flight.
   [[nodiscard]] std::optional<entry_type> next() {
     const auto first = choices(1);
     if (first.empty()) return std::nullopt;
     entry_type entry = *first.front();
-    ask(entry.id);
+    ask(entry);
     return entry;
   }
   /// The peers that may be asked now, nearest first, at most `limit`: for a caller who would rather ask one that it has
@@ -95,16 +98,16 @@ class Lookup {
     }
     return out;
   }
-  /// Whether one of them is a choice; null if not.
-  [[nodiscard]] const entry_type* choice(const Id& id) const {
-    if (room() == 0) return nullptr;
+  /// Whether somebody is one of the choices.
+  [[nodiscard]] bool is_choice(const entry_type& entry) const {
+    if (room() == 0) return false;
     std::size_t nearer = 0;
     for (const auto& candidate : candidates_) {
       if (policy_.satisfied(nearer)) break;
-      if (candidate.entry.id == id) return candidate.state == State::fresh ? &candidate.entry : nullptr;
+      if (candidate.entry == entry) return candidate.state == State::fresh;
       if (!is_out(candidate.state)) ++nearer;
     }
-    return nullptr;
+    return false;
   }
   /// How many may be asked now. Requests to peers that are not among the nearest any more do not count: an answer that
   /// leads much nearer is followed at once, with all of the parallelism.
@@ -121,15 +124,16 @@ class Lookup {
     }
     return counted >= parallelism_ ? 0 : std::min(parallelism_ - counted, policy_.max_requests - requests_);
   }
-  /// Counts one of `choices` as in flight.
-  void ask(const Id& id) {
-    const auto candidate = find(id);
-    if (candidate == candidates_.end() || candidate->state != State::fresh) return;
+  /// Counts one of `choices` as in flight. @return false, and nothing is to be sent, when it is none
+  bool ask(const entry_type& entry) {
+    const auto candidate = find(entry);
+    if (candidate == candidates_.end() || candidate->state != State::fresh) return false;
     candidate->state = State::asked;
     ++in_flight_;
     ++requests_;
-    const Contact contact = candidate->entry.contact;
+    const Contact contact = candidate->entry.contact;  // a copy: the candidates move
     forget(contact);
+    return true;
   }
   /// Drops a peer that was not asked yet, under all its ids.
   void forget(const Contact& contact) {
@@ -137,8 +141,8 @@ class Lookup {
                  [&](const Candidate& c) { return c.state == State::fresh && c.entry.contact == contact; });
   }
   /// Whether a peer was asked, be it under this id or any.
-  [[nodiscard]] bool has_asked(const Id& id) const {
-    const auto candidate = find(id);
+  [[nodiscard]] bool has_asked(const entry_type& entry) const {
+    const auto candidate = find(entry);
     return candidate != candidates_.end() && candidate->state != State::fresh;
   }
   [[nodiscard]] bool has_asked(const Contact& contact) const {
@@ -149,12 +153,12 @@ class Lookup {
   void set_parallelism(std::size_t parallelism) noexcept { parallelism_ = parallelism; }
 
   /// An asked peer has answered; `add` the neighbours that it named.
-  void answered(const Id& id) { settle(id, State::answered); }
+  void answered(const entry_type& entry) { settle(entry, State::answered); }
   /// Who has answered goes by another id than others say: it counts where it says it stands, or with none, or one that
   /// is taken, nowhere.
-  void renamed(const Id& id, const std::optional<Id>& as) {
-    const auto candidate = find(id);
-    if (as == id || candidate == candidates_.end() || candidate->state != State::answered) return;
+  void renamed(const entry_type& named, const std::optional<Id>& as) {
+    const auto candidate = find(named);
+    if (as == named.id || candidate == candidates_.end() || candidate->state != State::answered) return;
     if (!as || as == self_ || knows(*as)) {
       candidate->state = State::failed;  // and stays, so that nobody asks it again
       --answered_;
@@ -166,19 +170,19 @@ class Lookup {
     candidates_.insert(position(distance), Candidate{distance, std::move(entry), State::answered});
   }
   /// An asked peer has failed, or its answer is worth nothing.
-  void failed(const Id& id) { settle(id, State::failed); }
+  void failed(const entry_type& entry) { settle(entry, State::failed); }
   /// An asked peer takes longer than most: another may be asked beside it, but the search still waits for it.
-  void hedge(const Id& id) {
-    const auto candidate = find(id);
+  void hedge(const entry_type& entry) {
+    const auto candidate = find(entry);
     if (candidate == candidates_.end() || candidate->state != State::asked) return;
     candidate->state = State::hedged;
     --in_flight_;
     ++slow_;
   }
   /// An asked peer takes longer than usual: another may be asked in its stead, and the search may end without it.
-  void slow(const Id& id) {
-    hedge(id);
-    const auto candidate = find(id);
+  void slow(const entry_type& entry) {
+    hedge(entry);
+    const auto candidate = find(entry);
     if (candidate != candidates_.end() && candidate->state == State::hedged) candidate->state = State::slow;
   }
 
@@ -228,22 +232,34 @@ class Lookup {
     State state;
   };
   using Iterator = typename std::vector<Candidate>::iterator;
+  using ConstIterator = typename std::vector<Candidate>::const_iterator;
 
   std::size_t max_candidates() const noexcept { return 2 * std::size_t{policy_.max_requests}; }
   Iterator position(const Id& distance) {
     return std::lower_bound(candidates_.begin(), candidates_.end(), distance,
                             [](const Candidate& c, const Id& d) { return c.distance < d; });
   }
-  Iterator find(const Id& id) {
-    const Id distance = id ^ target_;
-    const auto place = position(distance);
-    return place != candidates_.end() && place->distance == distance ? place : candidates_.end();
+  ConstIterator position(const Id& distance) const {
+    return const_cast<Lookup*>(this)->position(distance);  // NOLINT(*-const-cast)
   }
-  typename std::vector<Candidate>::const_iterator find(const Id& id) const {
-    return const_cast<Lookup*>(this)->find(id);  // NOLINT(*-const-cast)
+  Iterator find(const entry_type& entry) {
+    const Id distance = entry.id ^ target_;
+    for (auto place = position(distance); place != candidates_.end() && place->distance == distance; ++place) {
+      if (place->entry.contact == entry.contact) return place;
+    }
+    return candidates_.end();
   }
-  void settle(const Id& id, State state) {
-    const auto candidate = find(id);
+  ConstIterator find(const entry_type& entry) const {
+    return const_cast<Lookup*>(this)->find(entry);  // NOLINT(*-const-cast)
+  }
+  bool is_taken(ConstIterator place, const Id& distance) const {
+    for (; place != candidates_.end() && place->distance == distance; ++place) {
+      if (place->state != State::failed) return true;
+    }
+    return false;
+  }
+  void settle(const entry_type& entry, State state) {
+    const auto candidate = find(entry);
     if (candidate == candidates_.end()) return;
     if (candidate->state == State::asked) {
       --in_flight_;

@@ -199,10 +199,10 @@ class FindPeer {
         }
       }
     }
-    lookup_.answered(routing_id(peer));
+    lookup_.answered({routing_id(peer), peer});
     return named;
   }
-  void failed(const PeerId& peer) { lookup_.failed(routing_id(peer)); }
+  void failed(const PeerId& peer) { lookup_.failed({routing_id(peer), peer}); }
 
   /// Addresses of the target that were named so far.
   [[nodiscard]] const std::vector<Multiaddr>& found() const noexcept { return found_; }
