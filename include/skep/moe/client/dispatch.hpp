@@ -130,10 +130,10 @@ class Dispatcher {
     std::vector<Progress> progress;
     std::size_t pending = 0;
     KMinCounter counter;
-    std::vector<LostCall> lost;                     ///< nobody was asked in their place yet
-    std::vector<LostCall> sought;                   ///< for them a search is under way
-    std::optional<std::vector<ExpertCall>> others;  ///< it has found them
-    std::unordered_set<p2p::PeerId> late;           ///< servers
+    std::vector<LostCall> lost;                    ///< nobody was asked in their place yet
+    std::vector<LostCall> sought;                  ///< for them a search is under way
+    std::optional<std::vector<ExpertCall>> found;  ///< by it, when it has ended
+    std::unordered_set<p2p::PeerId> late;          ///< servers
     std::size_t late_allowed = 0;
     bool untimed = false;  ///< a call is under way of which nobody knows when it is late
     Event changed;         ///< `collect` has something to do
@@ -232,15 +232,15 @@ class Dispatcher {
       log(LogLevel::debug, "mixture",
           "nobody stands in for lost experts: " + skep::detail::describe(std::current_exception()));
     }
-    state->others = std::move(others);
+    state->found = std::move(others);
     state->changed.set();
   }
 
   /// Sends what a search has found.
   static void ask_others(const StatePtr& state, Scope& scope) {
-    if (!state->others) return;
-    std::vector<ExpertCall> found = *std::exchange(state->others, std::nullopt);
-    for (ExpertCall& call : found) {
+    if (!state->found) return;
+    std::vector<ExpertCall> others = *std::exchange(state->found, std::nullopt);
+    for (ExpertCall& call : others) {
       state->counter.add(std::move(call.rows), call.repeats);
       state->add(std::move(call));
       scope.spawn(one(state, state->calls.size() - 1));
