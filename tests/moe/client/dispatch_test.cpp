@@ -466,6 +466,26 @@ TEST_CASE("H-28 a straggler is hedged: who answers first counts, and a late answ
   }
 }
 
+TEST_CASE("H-28 the answers of an expert and of its replica are one of k_min") {
+  sim::World world({.latency = sim::constant(20ms)});
+  Server server(world);
+  Server slow(world);
+  slow.delays["e.1"] = 150ms;
+  Server replica(world);
+  replica.delays["e.1"] = 60ms;
+  server.delays["e.2"] = 300ms;
+  std::string lost;
+  std::vector<ExpertCall> calls{call(server.host, "e.0", {1}), call(slow.host, "e.1", {0}),
+                                call(server.host, "e.2", {0})};
+  std::vector<ExpertCall> others{call(replica.host, "e.1", {0})};
+  others.front().repeats = 1;
+  const Run run = dispatch(world, sim::Host(world), std::move(calls), {.timeout_after_k_min = 0s, .k_min = 2},
+                           giving(std::move(others), &lost, 100ms));
+  CHECK(lost.starts_with("1 late, "));
+  CHECK(run.answered() == "xxxx");
+  CHECK(run.took == 320ms);
+}
+
 TEST_CASE("where all servers are slow half of them are hedged, and none before any answer says what is slow") {
   sim::World world({.latency = sim::constant(20ms)});
   std::vector<std::unique_ptr<Server>> servers;
