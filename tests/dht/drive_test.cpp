@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 #include "skep/async/scope.hpp"
+#include "skep/async/semaphore.hpp"
 #include "skep/dht/answer_times.hpp"
 #include "skep/sim/network.hpp"
 
@@ -18,6 +19,7 @@ struct State {
   sim::Host net;
   dht::AnswerTimes answer_times;
   Scope children;
+  std::optional<Semaphore> turns;
   bool closed = false;
 };
 std::shared_ptr<Event> news_of(const std::shared_ptr<State>& state) {
@@ -42,8 +44,10 @@ struct Run {
   std::vector<int> settled;
   Duration took{};
 };
-Run drive(sim::World& world, std::vector<NodeEntry> nodes, Duration limit, dht::TraversalOptions options) {
+Run drive(sim::World& world, std::vector<NodeEntry> nodes, Duration limit, dht::TraversalOptions options,
+          std::size_t turns = 0) {
   const auto state = std::make_shared<State>(world);
+  if (turns > 0) state->turns.emplace(state->net.executor(), turns);
   Run run;
   const auto start = world.time().now();
   Traversal traversal({node(0).id}, {}, options);
@@ -91,6 +95,13 @@ TEST_CASE("a request is given up when its time is over, or clearly longer than i
   CHECK(known.took <= 1600ms);
 }
 
+TEST_CASE("A2 where few may be in flight, requests wait for their turn") {
+  sim::World world;
+  const Run run = drive(world, {node(1), node(3), node(5)}, 60s, {.width = 3, .parallelism = 3}, 1);
+  CHECK(run.settled == std::vector{1, 3, 5});
+  CHECK(run.took == 900ms);
+}
+
 TEST_CASE("a closed state ends the drive with an error") {
   sim::World world;
   const auto state = std::make_shared<State>(world);
@@ -129,15 +140,21 @@ TEST_CASE("flights land once, and are told of as they grow late") {
   dht::detail::Flights flights;
   Traversal traversal({node(0).id}, {}, {});
   CHECK(flights.next(start + 1h) == start + 1h);
-  const auto first = flights.launch(request(1), times, start);
-  const auto second = flights.launch(request(2), times, start + 1s);
+  const auto first = flights.launch(request(1));
+  const auto second = flights.launch(request(2));
+  CHECK(flights.next(start + 1h) == start + 1h);  // neither has left
+  flights.left(first, times, start);
+  flights.left(second, times, start + 1s);
   CHECK(flights.next(start + 1h) < start + 4s);
   CHECK(flights.land(first)->node.id == node(1).id);
   CHECK_FALSE(flights.land(first));
   CHECK(flights.land(second)->node.id == node(2).id);
 
-  const auto lost = flights.launch(request(3), times, start);
+  const auto lost = flights.launch(request(3));
+  const auto waiting = flights.launch(request(4));
+  flights.left(lost, times, start);
   flights.overdue(traversal, start + 1h);
   CHECK_FALSE(flights.land(lost));
   CHECK(flights.next(start + 1h) == start + 1h);
+  CHECK(flights.land(waiting));
 }

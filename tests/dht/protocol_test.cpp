@@ -392,6 +392,24 @@ TEST_CASE("A validator decides what is kept and what is believed, and wraps valu
   CHECK_FALSE(world.run(b.get("other", {.latest = true})));
 }
 
+TEST_CASE("A2 how long a request waits for its turn is not held against the node that it is for") {
+  NodeOptions options;
+  options.parallel_rpc = 1;
+  options.num_replicas = 1;
+  Swarm swarm(2, {}, options);
+  Node& node = swarm.nodes[0];
+  const auto before = swarm.world.calls(find);
+  Scope scope(swarm.world.time().executor());
+  for (int i = 0; i < 100; ++i) {
+    scope.spawn([&, i]() -> awaitable<void> { CHECK_FALSE(co_await node.get(i)); });
+  }
+  const auto start = swarm.world.time().now();
+  swarm.run(scope.join());
+  CHECK(swarm.world.time().now() - start == 100 * 20ms);
+  CHECK(swarm.world.calls(find) - before == 100);
+  CHECK(node.protocol().answer_times.hedge_after(swarm.nodes[1].peer_id()) < 50ms);
+}
+
 TEST_CASE("A2 parallel_rpc bounds the requests in flight of the whole node") {
   for (const std::size_t most : {1U, 2U, 100U}) {
     NodeOptions options;

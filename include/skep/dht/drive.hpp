@@ -13,6 +13,7 @@
 #include "skep/async/awaitable.hpp"
 #include "skep/async/deadline_wheel.hpp"
 #include "skep/async/event.hpp"
+#include "skep/async/semaphore.hpp"
 #include "skep/async/with_timeout.hpp"
 #include "skep/core/error.hpp"
 #include "skep/core/new_shared.hpp"
@@ -29,16 +30,24 @@ struct Inbox {
   struct Letter {
     std::size_t request;  // its number
     std::optional<NodeAnswer> answer;
+    bool left = false;  // no answer yet: the request has waited for its turn and leaves only now
   };
   std::vector<Letter> letters;
   std::shared_ptr<Event> news;
 };
 
-inline awaitable<void> deliver(awaitable<std::optional<NodeAnswer>> request, std::size_t number,
-                               std::shared_ptr<Inbox> inbox) {
+template <class State>
+awaitable<void> deliver(std::shared_ptr<State> state, awaitable<std::optional<NodeAnswer>> request, std::size_t number,
+                        std::shared_ptr<Inbox> inbox) {
   std::optional<NodeAnswer> answer;
   std::exception_ptr thrown;
+  Semaphore::Permit turn;
   try {
+    if (state->turns) {
+      turn = co_await state->turns->acquire();
+      inbox->letters.push_back({number, {}, true});
+      inbox->news->set();
+    }
     answer = co_await std::move(request);
   } catch (...) {
     thrown = std::current_exception();
@@ -89,15 +98,21 @@ awaitable<bool> wait_until(C& clock, Event& event, SteadyTime when) {
 /// The requests of a traversal that are on their way, and when it has to be told that they take long.
 class Flights {
  public:
-  /// A request leaves now.
+  /// A request is made. Until it has `left` it takes no time.
   /// @return its number
-  std::size_t launch(Traversal::Request request, const AnswerTimes& times, SteadyTime now) {
-    const auto& peer = request.node.contact;
-    const SteadyTime hedge_at = deadline_after(now, times.hedge_after(peer));
-    const SteadyTime late_at = deadline_after(now, times.late_after(peer));
-    const SteadyTime lost_at = deadline_after(now, times.lost_after(peer));
-    flights_.push_back({std::move(request), number_, hedge_at, late_at, lost_at});
+  std::size_t launch(Traversal::Request request) {
+    flights_.push_back({std::move(request), number_, SteadyTime::max(), SteadyTime::max(), SteadyTime::max()});
     return number_++;
+  }
+  /// A request leaves now.
+  void left(std::size_t number, const AnswerTimes& times, SteadyTime now) {
+    for (auto& flight : flights_) {
+      if (flight.number != number) continue;
+      const auto& peer = flight.request.node.contact;
+      flight.hedge_at = deadline_after(now, times.hedge_after(peer));
+      flight.late_at = deadline_after(now, times.late_after(peer));
+      flight.lost_at = deadline_after(now, times.lost_after(peer));
+    }
   }
 
   /// The request that is answered; none when it was given up before.
@@ -149,8 +164,8 @@ class Flights {
 /// Sends what the traversal asks for: `ask(request)` makes the coroutine of one request, which gives an answer or
 /// nothing when the node failed; `settle(request, answer)` is told of each answer that comes in time. A request that is
 /// hedged by the measure of `state.answer_times` gets company, one that is late is waited for only if it is needed, and
-/// one that is lost counts as failed. Ends when the
-/// traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
+/// one that is lost counts as failed; while a request waits for one of `state.turns` it takes no time. Ends when
+/// the traversal is finished or at `deadline`; requests still in flight then run on in the node's scope until their own
 /// limit. Throws errc::closed.
 /// @param news  set by whoever has changed the traversal meanwhile
 template <class State>
@@ -165,8 +180,9 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
     const SteadyTime now = state->net.steady_now();
     for (auto& request : traversal.next()) {
       auto asked = ask(std::as_const(request));
-      const auto number = flights.launch(std::move(request), state->answer_times, now);
-      state->children.spawn(deliver(std::move(asked), number, inbox));
+      const auto number = flights.launch(std::move(request));
+      if (!state->turns) flights.left(number, state->answer_times, now);
+      state->children.spawn(deliver(state, std::move(asked), number, inbox));
     }
     if (traversal.finished() || now >= deadline) co_return;
 
@@ -174,7 +190,11 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
     inbox->news->reset();
     std::vector<Inbox::Letter> letters;
     letters.swap(inbox->letters);
-    for (auto& [number, answer] : letters) {
+    for (auto& [number, answer, left] : letters) {
+      if (left) {
+        flights.left(number, state->answer_times, state->net.steady_now());
+        continue;
+      }
       const auto request = flights.land(number);
       if (!request) continue;
       if (!answer) {

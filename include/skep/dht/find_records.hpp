@@ -35,6 +35,7 @@ void remember(State& self, const DHTID& key, const Record& record) {
 
 template <class State>
 awaitable<void> give_to_cache(std::shared_ptr<State> self, NodeEntry node, std::vector<StoreEntry> entries) {
+  const auto turn = co_await State::turn(self);
   (void)co_await give(std::move(self), std::move(node), std::move(entries), true);
 }
 

@@ -58,7 +58,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
         answer_times(this->options.wait_timeout),
         refresh_news(net.executor()),
         children(net.executor(), "dht") {
-    if (const auto most = this->options.parallel_rpc) requests_.emplace(net.executor(), *most);
+    if (const auto most = this->options.parallel_rpc) turns.emplace(net.executor(), *most);
   }
 
   /// Offers the three calls to others; a client does not.
@@ -87,8 +87,16 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     children.cancel();
   }
 
+  /// Waits until one more request may be in flight; it may until the permit is destroyed. `call_store` and `call_find`
+  /// leave that to who calls them, `drive` above all: only it can tell a node that is slow from a turn that comes late.
+  static awaitable<Semaphore::Permit> turn(Pointer self) {
+    if (!self->turns) co_return Semaphore::Permit();
+    co_return co_await self->turns->acquire();
+  }
+
   /// Asks a peer who it is; throws what the call throws. The answer enters the routing table.
   static awaitable<Pong> call_ping(Pointer self, p2p::PeerId peer, bool validate) {
+    const auto turn = co_await Protocol::turn(self);
     codec::PingRequest request;
     request.peer = self->info();
     request.validate = validate;
@@ -101,7 +109,8 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     co_return Pong{node_id, {response->dht_time}, response->available};
   }
 
-  /// Gives records to a node. @return which it keeps; nothing when it failed, which is remembered
+  /// Gives records to a node; the caller has a `turn`. @return which it keeps; nothing when it failed, which is
+  /// remembered
   static awaitable<std::optional<NodeAnswer>> call_store(Pointer self, NodeEntry node, std::vector<StoreEntry> entries,
                                                          bool in_cache = false) {
     codec::StoreRequest request;
@@ -127,7 +136,8 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     co_return answer;
   }
 
-  /// Asks a node about keys. @return an answer for each; nothing when it failed, which is remembered
+  /// Asks a node about keys; the caller has a `turn`. @return an answer for each; nothing when it failed, which is
+  /// remembered
   static awaitable<std::optional<NodeAnswer>> call_find(Pointer self, NodeEntry node, std::vector<DHTID> keys) {
     codec::FindRequest request;
     request.peer = self->info();
@@ -182,14 +192,13 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
   bool refreshing = false;  // somebody waits for that
   std::chrono::duration<double> clock_correction{};
   Scope children;
-  SteadyTime next_rejoin{};  // not before this are the initial peers asked again
+  std::optional<Semaphore> turns;  // as many as requests may be in flight; none: no bound
+  SteadyTime next_rejoin{};        // not before this are the initial peers asked again
   bool closed = false;
 
  private:
-  /// One request and its answer, both signed where the swarm is moderated, when there is room for one more.
+  /// One request and its answer, both signed where the swarm is moderated.
   static awaitable<Bytes> exchange(Pointer self, p2p::PeerId peer, const char* method, Bytes request) {
-    Semaphore::Permit permit;
-    if (self->requests_) permit = co_await self->requests_->acquire();
     const p2p::CallOptions limits{.timeout = self->options.wait_timeout};
     const auto& authorizer = self->options.authorizer;
     if (authorizer) {
@@ -254,6 +263,7 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
 
     const auto keys = self->keys_for(newcomer.id, self->now());
     for (std::size_t next = 0; next < keys.size();) {
+      const auto turn = co_await Protocol::turn(self);
       const WallTime now = self->now();
       detail::Parcel parcel(Protocol::answer_budget);
       for (; next < keys.size() && parcel.entries.size() < handover_records; ++next) {
@@ -318,7 +328,6 @@ class Protocol : public LocalNode<V>, public std::enable_shared_from_this<Protoc
     co_return *std::move(response);
   }
 
-  std::optional<Semaphore> requests_;   // those that may be in flight
   std::vector<p2p::PeerId> newcomers_;  // to whom records are being handed over
 };
 
