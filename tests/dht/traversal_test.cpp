@@ -76,6 +76,17 @@ TEST_CASE("A3.18 no request holds more keys than allowed") {
 TEST_CASE("A7.2 who is known under two ids is asked once for a key, and an id with two contacts is two nodes") {
   const NodeEntry again{node(2).id, node(1).contact};
   const NodeEntry other{node(1).id, node(3).contact};
+  SUBCASE("a contact of several keys under an id that another one claims") {
+    Traversal t({node(0).id, node(4).id, node(8).id, node(16).id}, {}, {.width = 3, .parallelism = 3, .packing = 3});
+    t.add(0, std::vector{other});
+    for (const std::size_t key : {1U, 2U, 3U}) t.add(key, std::vector{node(1)});
+    const auto requests = t.next();
+    REQUIRE(requests.size() == 2);
+    CHECK(requests[0].node == node(1));
+    CHECK(requests[0].keys == std::vector<std::size_t>{1, 2, 3});
+    CHECK(requests[1].node == other);
+    return;
+  }
   Traversal t({node(0).id, node(4).id}, {}, {.width = 3, .parallelism = 3, .packing = 3});
   SUBCASE("two ids") {
     t.add(0, std::vector{node(1), again});

@@ -376,6 +376,25 @@ TEST_CASE("a stream that is given up in line lets the next one in") {
   CHECK(taken(session) == data(syn, 5, "x"));
 }
 
+TEST_CASE("the end of an accepted stream changes nothing in the line of those that wait") {
+  using namespace yamux;
+  Mux session(Role::dialer, {.max_unacknowledged = 1});
+  const Bytes body = skep::to_bytes("x");
+  std::vector<Mux::Stream*> streams;
+  for (int i = 0; i < 4; ++i) {
+    auto stream = session.open({});
+    REQUIRE(stream);
+    session.write(**stream, body);
+    streams.push_back(*stream);
+    if (i == 0) CHECK(taken(session) == data(syn, 1, "x"));
+  }
+  events(session, window(ack, 1));                      // 3 may go,
+  CHECK(events(session, window(rst, 1)) == "reset 1");  // and that one ends before it has
+  CHECK(taken(session) == data(syn, 3, "x"));
+  events(session, window(ack, 3));
+  CHECK(taken(session) == data(syn, 5, "x"));
+}
+
 TEST_CASE("giving up a stream that was never announced says nothing") {
   Mux session(Role::dialer);
   const Bytes body = skep::to_bytes("x");

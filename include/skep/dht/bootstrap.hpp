@@ -146,7 +146,7 @@ awaitable<void> rejoin_if_alone(std::shared_ptr<State> state, SteadyTime deadlin
   if (state->table.size() > 0 || state->options.initial_peers.empty()) co_return;
   const SteadyTime now = state->net.steady_now();
   if (now < state->next_rejoin) co_return;
-  state->next_rejoin = deadline_after(now, state->options.wait_timeout);
+  state->next_rejoin = now + std::min<Duration>(state->options.wait_timeout, 5s);
   const auto answered = std::make_shared<Event>(state->net.executor());
   for (const auto& peer : state->options.initial_peers) {
     state->children.spawn(introduce(state, peer, answered));

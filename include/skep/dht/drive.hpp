@@ -38,12 +38,12 @@ struct Inbox {
 
 template <class State>
 awaitable<void> deliver(std::shared_ptr<State> state, awaitable<std::optional<NodeAnswer>> request, std::size_t number,
-                        std::shared_ptr<Inbox> inbox) {
+                        std::shared_ptr<Inbox> inbox, bool takes_turn) {
   std::optional<NodeAnswer> answer;
   std::exception_ptr thrown;
   Semaphore::Permit turn;
   try {
-    if (state->turns) {
+    if (takes_turn) {
       turn = co_await state->turns->acquire();
       inbox->letters.push_back({number, {}, true});
       inbox->news->set();
@@ -180,9 +180,10 @@ awaitable<void> drive(std::shared_ptr<State> state, Traversal& traversal, Steady
     const SteadyTime now = state->net.steady_now();
     for (auto& request : traversal.next()) {
       auto asked = ask(std::as_const(request));
+      const bool takes_turn = state->turns && request.node.contact != state->net.self();  // not what it does itself
       const auto number = flights.launch(std::move(request));
-      if (!state->turns) flights.left(number, state->answer_times, now);
-      state->children.spawn(deliver(state, std::move(asked), number, inbox));
+      if (!takes_turn) flights.left(number, state->answer_times, now);
+      state->children.spawn(deliver(state, std::move(asked), number, inbox, takes_turn));
     }
     if (traversal.finished() || now >= deadline) co_return;
 

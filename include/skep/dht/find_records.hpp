@@ -60,9 +60,10 @@ void spread(const std::shared_ptr<State>& self, SearchBatch& batch) {
       std::iter_swap(next, std::min_element(next, search.lacking.end(), nearer));
       auto entry = as_entry(target, *search.record, now);
       if (entry.value.size() > State::answer_budget) break;  // joined of many replicas: no request takes it
-      const auto [place, fresh] = gift_of.emplace(next->id, gifts.size());
-      if (fresh) gifts.push_back({*next, {}});
-      gifts[place->second].records.push_back(std::move(entry));
+      std::size_t at = gift_of.emplace(next->id, gifts.size()).first->second;
+      if (at < gifts.size() && gifts[at].to != *next) at = gifts.size();  // somebody else under the same id
+      if (at == gifts.size()) gifts.push_back({*next, {}});
+      gifts[at].records.push_back(std::move(entry));
     }
   }
   for (Gift& gift : gifts) self->children.spawn(give_to_cache(self, std::move(gift.to), std::move(gift.records)));

@@ -81,7 +81,10 @@ class Traversal {
       const auto choices = lookups_[key].choices(std::max(options_.packing, room[key]));
       for (std::size_t rank = 0; rank < choices.size(); ++rank) {
         std::size_t at = offer_of.emplace(choices[rank]->id, offers.size()).first->second;
-        if (at < offers.size() && offers[at].node != *choices[rank]) at = offers.size();  // one of them is a liar
+        while (at < offers.size() && offers[at].node != *choices[rank]) {  // one of them is a liar
+          if (offers[at].same_id == 0) offers[at].same_id = offers.size();
+          at = offers[at].same_id;
+        }
         if (at == offers.size()) offers.push_back({*choices[rank], {}, rank});
         Offer& offer = offers[at];
         offer.rank = std::min(offer.rank, rank);
@@ -155,6 +158,7 @@ class Traversal {
     NodeEntry node;
     std::vector<std::size_t> keys;  // that could ask it
     std::size_t rank;               // how near it is at best
+    std::size_t same_id = 0;        // the next offer under its id, with another contact; 0: none
   };
   static void withdraw(Offer& offer, std::size_t key) {
     remove_where(offer.keys, [key](std::size_t other) { return other == key; });

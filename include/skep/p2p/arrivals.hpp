@@ -16,9 +16,9 @@ namespace skep::inline v0::p2p {
 
 /// Handshakes are the dearest thing that a stranger can ask for. An address whose connections come to nothing, again
 /// and again, has them one after another, at the pace at which its faults are forgiven; as many peers share an address,
-/// those behind it wait in the same line and are not turned away. No address has more than half of all handshakes under
-/// way, one that makes trouble not more than an eighth, the line included: others get through beside connections that
-/// say nothing. Pure: time is an argument.
+/// those behind it wait in the same line. No address has more than three quarters of all handshakes under way, one that
+/// makes trouble not more than an eighth, the line included, and whoever comes beyond that is turned away: others get
+/// through beside connections that say nothing. Pure: time is an argument.
 class Arrivals {
  public:
   static constexpr Duration longest_line = 2s;  ///< whoever would wait longer is turned away
@@ -48,7 +48,7 @@ class Arrivals {
   [[nodiscard]] std::optional<Place> admit(const asio::ip::address& from, SteadyTime now) {
     auto standing = table_.of(key(from), now);
     if (standing->pause(now) == Duration::zero()) {
-      if (standing->arriving >= std::max<std::size_t>(most_ / 2, 1)) return std::nullopt;
+      if (standing->arriving >= std::max<std::size_t>(most_ / 4 * 3, 1)) return std::nullopt;
       return Place(std::move(standing), now);
     }
     const SteadyTime turn = standing->next_turn(now);

@@ -79,7 +79,12 @@ struct LookUp {
                                    self->found = std::move(found);
                                    self->done.set();
                                  });
-    co_await self->done.wait();
+    try {
+      co_await self->done.wait();
+    } catch (...) {
+      self->resolver.cancel();  // one that has not begun never will
+      throw;
+    }
     if (self->error) throw std::system_error(self->error);
   }
 

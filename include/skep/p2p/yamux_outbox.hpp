@@ -60,12 +60,17 @@ class Outbox {
 
   /// Nothing more of the stream leaves. It must be marked as doomed.
   void forget(Stream& stream) {
+    const bool was_to_leave = stream.list_ == Stream::List::ready;
     unlink(stream);
     stream.outgoing_.clear();
     stream.next_ = 0;
-    if (stream.inbound_) return;
-    if (!stream.acknowledged_ && !stream.syn_pending_) --unacknowledged_;
-    let_in();  // also in the place of one that was let in and never announced
+    if (stream.inbound_ || stream.acknowledged_) return;
+    if (!stream.syn_pending_) {
+      --unacknowledged_;
+    } else if (!was_to_leave) {
+      return;
+    }
+    let_in();  // in its place, also if it was let in and never announced
   }
 
   /// As `Session::take`. `ended(stream)` is told of streams that are over for both sides.
