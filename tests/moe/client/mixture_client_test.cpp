@@ -200,8 +200,10 @@ TEST_CASE("a contract that inputs or answers do not fit is dropped, and another 
       });
     }
     CHECK_THROWS_AS((void)client.forward(pass, Two::rows(1)), skep::Error);
-    CHECK_FALSE(client.known_contract());
+    CHECK(client.is_doubted());
+    CHECK(client.contract({}) == contract);  // still the form of zeros
     CHECK(client.contract(pass.choice) != contract);
+    CHECK_FALSE(client.is_doubted());
   }
 }
 

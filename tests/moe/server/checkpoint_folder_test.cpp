@@ -48,14 +48,16 @@ TEST_CASE("a clock that stays set back makes no name longer, and a user's own fi
   const skep::test::TemporaryFolder directory;
   const CheckpointFolder folder(directory.path(), "ffn.0");
   std::filesystem::create_directories(folder.path());
-  std::ofstream(folder.path() / "checkpoint_best.pt") << "mine";
+  for (const char* own : {"checkpoint_best.pt", "checkpoint_2031-01-01T00:00:00.5_good.pt"}) {
+    std::ofstream(folder.path() / own) << "mine";
+  }
   std::ofstream(folder.path() / "checkpoint_2031-01-01T00:00:00.pt") << "from a Hivemind to the east";
-  for (int i = 0; i < 300; ++i) folder.write(skep::as_bytes(std::to_string(i)), WallTime{100.0 + i}, 3);
-  CHECK(candidates(folder) == std::vector<std::string>{"299", "298", "297"});
-  CHECK(names(folder.path()) == std::set<std::string>{"checkpoint_best.pt", "checkpoint_2031-01-01T00:00:00_000298.pt",
-                                                      "checkpoint_2031-01-01T00:00:00_000299.pt",
-                                                      "checkpoint_2031-01-01T00:00:00_000300.pt",
-                                                      "checkpoint_last.pt"});
+  for (int i = 0; i < 60; ++i) folder.write(skep::as_bytes(std::to_string(i)), WallTime{100.0 + i}, 3);
+  CHECK(candidates(folder) == std::vector<std::string>{"59", "58", "57"});
+  CHECK(names(folder.path()) ==
+        std::set<std::string>{"checkpoint_best.pt", "checkpoint_2031-01-01T00:00:00.5_good.pt",
+                              "checkpoint_2031-01-01T00:00:00_000058.pt", "checkpoint_2031-01-01T00:00:00_000059.pt",
+                              "checkpoint_2031-01-01T00:00:00_000060.pt", "checkpoint_last.pt"});
 }
 
 TEST_CASE("H-31: what a process that was killed has left behind is no checkpoint") {

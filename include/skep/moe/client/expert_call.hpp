@@ -85,6 +85,7 @@ class ExpertAnswer {
   /// Takes the tensors out of the sink. @return why they are not the answer that was asked for
   [[nodiscard]] std::optional<std::string> accept(const std::string& who) {
     auto taken = sink_.take();
+    misfits_ = !taken || taken->size() != expected_.size();
     if (!taken) return who + " answered with something else than its tensors: " + sink_.refusal();
     if (taken->size() != expected_.size()) {
       return who + " answered with " + std::to_string(taken->size()) + " tensors, expected " +
@@ -98,6 +99,8 @@ class ExpertAnswer {
     tensors_ = *std::move(taken);
     return std::nullopt;
   }
+  /// What came whole was not the tensors that were expected.
+  [[nodiscard]] bool misfits() const noexcept { return misfits_; }
   /// The tensors, once accepted.
   [[nodiscard]] std::vector<Tensor>& tensors() noexcept { return tensors_; }
 
@@ -140,6 +143,7 @@ class ExpertAnswer {
   std::vector<BatchTensorDescriptor> expected_;
   std::int64_t batch_;
   bool finite_;
+  bool misfits_ = false;
   TensorSink sink_;
   std::vector<Tensor> tensors_;
 };

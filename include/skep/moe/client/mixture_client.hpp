@@ -73,7 +73,8 @@ class MixtureClient {
   /// What the experts take and give; the first that answers is asked once for all, until that does not fit.
   /// Throws what the last of them failed with, errc::not_found when there is none.
   [[nodiscard]] std::shared_ptr<const ExpertContract> contract(const ExpertChoice& choice) {
-    if (auto known = known_contract()) return known;
+    const auto known = known_contract();
+    if (known && (choice.experts.empty() || !is_doubted())) return known;
     if (choice.experts.empty()) throw_no_expert();
     std::vector<ExpertInfo> experts = choice.experts;
     {
@@ -84,16 +85,21 @@ class MixtureClient {
         detail::block_on(options_.dht, first_contract(options_.dht, std::move(experts), options_.forward_timeout));
     const std::scoped_lock lock(mutex_);
     contract_ = fetched;
+    doubted_ = false;
     told_by_ = std::move(told_by);
     return fetched;
   }
-  /// Drops a contract that inputs or answers do not fit: whoever told it may have been wrong, so that another expert is
-  /// asked first when it is needed again.
-  void forget(const std::shared_ptr<const ExpertContract>& contract) {
+  /// Doubts a contract that inputs or answers do not fit: whoever told it may have been wrong, so that another expert
+  /// is asked first when one is there to be asked. Until then it says what form zeros have.
+  void doubt(const std::shared_ptr<const ExpertContract>& contract) {
     const std::scoped_lock lock(mutex_);
     if (contract_ != contract) return;
-    contract_ = nullptr;
+    doubted_ = true;
     mistrusted_ = told_by_;
+  }
+  [[nodiscard]] bool is_doubted() const {
+    const std::scoped_lock lock(mutex_);
+    return doubted_;
   }
   [[nodiscard]] std::shared_ptr<const ExpertContract> known_contract() const {
     const std::scoped_lock lock(mutex_);
@@ -123,7 +129,7 @@ class MixtureClient {
     }
     run(exchange, limits, std::move(backup));
     pass.scores = Tensor();
-    if (exchange.misfit()) forget(pass.contract);
+    if (exchange.misfit()) doubt(pass.contract);
 
     std::vector<Tensor> outputs;
     if (exchange.sent.size() == pass.plan.calls()) {
@@ -392,6 +398,7 @@ class MixtureClient {
   PenaltyList penalties_;
   std::shared_ptr<const ExpertContract> contract_;
   ExpertInfo told_by_;
+  bool doubted_ = false;                  ///< inputs or answers did not fit `contract_`
   std::optional<ExpertInfo> mistrusted_;  ///< told a contract that did not fit
 };
 

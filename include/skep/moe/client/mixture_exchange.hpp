@@ -55,10 +55,10 @@ struct MixtureExchange {
   [[nodiscard]] bool has_asked(const ExpertInfo& expert) const {
     return std::ranges::any_of(sent, [&](const Sent& one) { return one.expert == expert; });
   }
-  /// Whether nobody's answer was the tensors that the contract says.
+  /// Whether nobody answered as the contract says, and somebody with other tensors or with more.
   [[nodiscard]] bool misfit() const {
     const auto other = [](const Sent& one) {
-      return one.outcome.code == errc::malformed || one.outcome.code == errc::limit_exceeded;
+      return (one.answer && one.answer->misfits()) || one.outcome.code == errc::limit_exceeded;
     };
     return std::ranges::any_of(sent, other) &&
            std::ranges::none_of(sent, [](const Sent& one) { return one.outcome.answered(); });

@@ -62,11 +62,11 @@ class MixtureModule : public torch::nn::Module {
       check_inputs(flat, *contract, outputs);
       return flat;
     } catch (const Error&) {
-      forget(contract);
+      doubt(contract);
       throw;
     }
   }
-  void forget(const std::shared_ptr<const ExpertContract>& contract) const { client_->forget(contract); }
+  void doubt(const std::shared_ptr<const ExpertContract>& contract) const { client_->doubt(contract); }
 
   /// What the gate sees: the first input, averaged over its middle dimensions.
   [[nodiscard]] static Tensor gate_input(const Tensor& input) {
@@ -91,7 +91,7 @@ class MixtureModule : public torch::nn::Module {
     }
     const bool may_be_zeros = rows == 0 || (contract && options().allow_zero_outputs);
     if (choice.experts.empty() && !may_be_zeros) client_->throw_no_expert();
-    if (!contract) contract = client_->contract(choice);
+    if (!contract || (client_->is_doubted() && !choice.experts.empty())) contract = client_->contract(choice);
     if (impossible == Impossible::dropped) choice.drop_impossible();
     MixturePass pass = MixturePass::make(std::move(choice), std::move(contract));
     pass.scores = std::move(values);

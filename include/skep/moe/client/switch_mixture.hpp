@@ -112,7 +112,7 @@ class RemoteSwitchMixtureOfExpertsImpl<R(Args...)> : public MixtureModule {
     const auto& input = contract->inputs.front();
     const auto& output = contract->outputs.front();
     if (input.size == output.size) return;
-    forget(contract);
+    doubt(contract);
     throw Error(errc::invalid_argument,
                 "the experts under \"" + uid_prefix() + "\" answer with " + output.to_string() + " to " +
                     input.to_string() + "; a switch mixture adds its input to their output, so both need one shape");

@@ -75,15 +75,22 @@ class OpenFile {
   return text;
 }
 
-/// Whether a file's name is "checkpoint_<time>.pt", Hivemind's or ours, and not a name that a user has given.
+/// Whether a file's name is "checkpoint_<time>.pt", Hivemind's or ours, with or without a fraction and a number, and
+/// not a name that a user has given.
 [[nodiscard]] inline bool is_checkpoint_name(std::string_view name) noexcept {
   constexpr std::string_view form = "checkpoint_0000-00-00?00:00:00";  // 0: a digit, ?: anything
   if (name.size() < form.size() || !name.ends_with(".pt")) return false;
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   for (std::size_t i = 0; i < form.size(); ++i) {
-    const bool is_digit = name[i] >= '0' && name[i] <= '9';
-    if (form[i] == '0' ? !is_digit : form[i] != '?' && form[i] != name[i]) return false;
+    if (form[i] == '0' ? !is_digit(name[i]) : form[i] != '?' && form[i] != name[i]) return false;
   }
-  return true;
+  name.remove_prefix(form.size());
+  for (const auto& [begins, most] : {std::pair{'.', 6}, {'_', 6}}) {
+    if (name.size() < 2 || name[0] != begins || !is_digit(name[1])) continue;
+    name.remove_prefix(1);
+    for (int i = 0; i < most && is_digit(name.front()); ++i) name.remove_prefix(1);
+  }
+  return name == ".pt";
 }
 /// A name that is sorted behind another of that form: the same time with a number, or the next number.
 [[nodiscard]] inline std::string name_after(std::string_view name) {

@@ -89,7 +89,7 @@ class Trainer {
 
   /// Takes the gradients of the parameters (`grad()`), which no later call sees again, and makes a step with them, or,
   /// with `accumulate_samples`, when enough samples have come together. Throws errc::invalid_argument, and changes
-  /// nothing, when one is not finite.
+  /// nothing, when one is not finite; when only the sum of what came together is not, all of that is dropped.
   void on_backward(std::int64_t samples) {
     const at::NoGradGuard no_grad;
     const std::vector<Tensor> gradients = take_gradients();
