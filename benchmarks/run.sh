@@ -38,7 +38,7 @@ for argument; do
 done
 [[ ${#wanted[@]} -gt 0 ]] || wanted=("${suites[@]}")
 
-"$SKEP_ROOT/cmake/dependencies.sh" including build bench
+"$SKEP_ROOT/cmake/dependencies.sh" including build examples bench  # one folder builds the examples, too
 if [[ -z ${SKEP_HIVEMIND_PYTHON:-} ]]; then
   export SKEP_HIVEMIND_PYTHON=$SKEP_HIVEMIND/bin/python
   for suite in "${wanted[@]}"; do

@@ -13,7 +13,7 @@ with Hivemind is made, from PyPI, where everything or integration is to run; oth
 
 steps, in the order of --all:
   tests     the tests, at -O0
-  asan      under AddressSanitizer and UndefinedBehaviorSanitizer: what does without LibTorch, and of the rest the
+  asan      under AddressSanitizer and UndefinedBehaviorSanitizer: most of what does without LibTorch, and of the rest the
             programs through which foreign bytes reach a tensor
   tsan      what has threads or runs on them, under ThreadSanitizer
   headers   every header compiles alone, with all warnings
@@ -113,7 +113,7 @@ step_asan() {
   SKEP_SIM_SEEDS=${SKEP_SIM_SEEDS:-10} build_and_test "$SKEP_BUILD_DIR" \
     '^(core|codec|crypto|async|kademlia|p2p|dht|sim|fuzz)_|^cli_http|^integration_(p2pd|dht_live)_|^moe_[a-z_]*_test$' \
     '^moe_(tensor|server|client)_' \
-    '^moe_(client_dispatch|tensor_codec|tensor_unpickle|tensor_tensor_sink|tensor_serialize|server_connection_handler|server_trainer|client_remote_expert)_test$'
+    '^moe_(client_call|client_dispatch|tensor_codec|tensor_unpickle|tensor_tensor_sink|tensor_serialize|server_connection_handler|server_trainer|client_remote_expert)_test$'
 }
 # What has threads, and one program of each floor that runs on them.
 step_tsan() {

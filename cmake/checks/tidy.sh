@@ -10,7 +10,7 @@ folders=()
 for folder in core codec crypto async kademlia p2p dht sim moe; do
   [[ -d $SKEP_ROOT/include/skep/$folder ]] || continue
   mapfile -t headers < <(cd "$SKEP_ROOT/include" && ls skep/$folder/*.hpp)
-  if [[ $folder == moe ]]; then headers+=(skep/moe/client/dispatch.hpp); fi
+  if [[ $folder == moe ]]; then headers+=(skep/moe/client/call.hpp skep/moe/client/dispatch.hpp); fi
   folders+=("$folder")
   printf '#include "%s"\n' "${headers[@]}" >"$work/$folder.cpp"
 done

@@ -149,6 +149,8 @@ class CommandLine {
       app_.parse(std::move(arguments));
       check();
       return {std::move(flags), {}, exit_ok};
+    } catch (const CLI::CallForHelp&) {  // in a form that was not seen above
+      return {std::nullopt, help(), exit_ok};
     } catch (const UsageError& error) {
       return refuse<Flags>(error.sentence);
     } catch (const CLI::ExtrasError&) {
@@ -217,7 +219,7 @@ class CommandLine {
 
   /// Appends what the configuration file says and the arguments do not.
   void add_file(std::vector<std::string>& arguments) const {
-    const auto named = named_config(before_values(arguments));
+    const auto named = named_config(arguments);
     if (named && named->empty()) throw UsageError{"--config: a value is missing"};
     const auto path = named.value_or(unasked_);
     if (!named && !std::filesystem::is_regular_file(path)) return;
