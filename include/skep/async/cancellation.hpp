@@ -1,6 +1,8 @@
 // Cancellation as the library uses it: terminal only, told apart from failures in one place, and outlived by cleanup.
 #pragma once
 
+#include <asio/cancellation_state.hpp>
+#include <asio/cancellation_type.hpp>
 #include <asio/error.hpp>
 #include <asio/this_coro.hpp>
 #include <exception>
@@ -26,6 +28,12 @@ namespace skep::inline v0 {
   } catch (...) {
     return false;
   }
+}
+
+/// `is_cancelled(co_await asio::this_coro::cancellation_state)`: whether this coroutine was asked to stop. A cleanup
+/// that clears it looks first, so that a cancellation which meets a success is not forgotten.
+[[nodiscard]] inline bool is_cancelled(const asio::cancellation_state& state) noexcept {
+  return state.cancelled() != asio::cancellation_type::none;
 }
 
 /// `co_await clear_cancellation();` makes this coroutine forget that it was cancelled, so that its cleanup may await.

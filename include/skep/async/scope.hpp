@@ -89,8 +89,7 @@ class ChildGroup : public std::enable_shared_from_this<ChildGroup> {
   static awaitable<void> join(std::shared_ptr<ChildGroup> self) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
-    const auto state = co_await asio::this_coro::cancellation_state;
-    if (state.cancelled() != asio::cancellation_type::none) self->cancel();
+    if (is_cancelled(co_await asio::this_coro::cancellation_state)) self->cancel();
     while (self->size_ != 0) {
       const bool woken = co_await self->idle_.try_wait();
       if (!woken) self->cancel();

@@ -170,8 +170,7 @@ class RoutingService {
       interrupted = std::current_exception();
     }
     questions.cancel();
-    const auto mine = co_await asio::this_coro::cancellation_state;
-    const bool cancelled = mine.cancelled() != asio::cancellation_type::none;
+    const bool cancelled = is_cancelled(co_await asio::this_coro::cancellation_state);
     co_await clear_cancellation();
     co_await questions.join();
     if (cancelled && !interrupted) throw_cancelled();

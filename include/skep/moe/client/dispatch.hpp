@@ -154,12 +154,12 @@ class Dispatcher {
       stopped = std::current_exception();
     }
     state->closed = true;
-    if (stopped) co_await clear_cancellation();
-    if (scope.size() > 0) {
-      scope.cancel();
-      co_await scope.join();
-    }
+    const bool cancelled = is_cancelled(co_await asio::this_coro::cancellation_state);
+    co_await clear_cancellation();  // those under way refer to what the caller owns: their end is awaited in any case
+    scope.cancel();
+    co_await scope.join();
     if (stopped) std::rethrow_exception(stopped);
+    if (cancelled) throw_cancelled();
     co_return std::move(state->outcomes);
   }
 

@@ -24,6 +24,7 @@
 #include "skep/moe/client/blocking.hpp"
 #include "skep/moe/client/dispatch.hpp"
 #include "skep/moe/client/expert_call.hpp"
+#include "skep/moe/client/mixture_contract.hpp"
 #include "skep/moe/client/mixture_exchange.hpp"
 #include "skep/moe/client/mixture_options.hpp"
 #include "skep/moe/client/mixture_pass.hpp"
@@ -70,41 +71,15 @@ class MixtureClient {
     return choice;
   }
 
-  /// What the experts take and give; the first that answers is asked once for all, until that does not fit.
-  /// Throws what the last of them failed with, errc::not_found when there is none.
+  /// What the experts take and give, as the first of a choice that answers tells. Throws what the last of them failed
+  /// with, errc::not_found when there is none.
   [[nodiscard]] std::shared_ptr<const ExpertContract> contract(const ExpertChoice& choice) {
-    const auto known = known_contract();
-    if (known && (choice.experts.empty() || !is_doubted())) return known;
-    if (choice.experts.empty()) throw_no_expert();
-    std::vector<ExpertInfo> experts = choice.experts;
-    {
-      const std::scoped_lock lock(mutex_);
-      std::ranges::stable_partition(experts, [this](const ExpertInfo& expert) { return expert != mistrusted_; });
-    }
-    auto [fetched, told_by] =
-        detail::block_on(options_.dht, first_contract(options_.dht, std::move(experts), options_.forward_timeout));
-    const std::scoped_lock lock(mutex_);
-    contract_ = fetched;
-    doubted_ = false;
-    told_by_ = std::move(told_by);
-    return fetched;
+    if (choice.experts.empty() && !contract_.known()) throw_no_expert();
+    return contract_.of(choice.experts);
   }
-  /// Doubts a contract that inputs or answers do not fit: whoever told it may have been wrong, so that another expert
-  /// is asked first when one is there to be asked. Until then it says what form zeros have.
-  void doubt(const std::shared_ptr<const ExpertContract>& contract) {
-    const std::scoped_lock lock(mutex_);
-    if (contract_ != contract) return;
-    doubted_ = true;
-    mistrusted_ = told_by_;
-  }
-  [[nodiscard]] bool is_doubted() const {
-    const std::scoped_lock lock(mutex_);
-    return doubted_;
-  }
-  [[nodiscard]] std::shared_ptr<const ExpertContract> known_contract() const {
-    const std::scoped_lock lock(mutex_);
-    return contract_;
-  }
+  void doubt(const std::shared_ptr<const ExpertContract>& contract) { contract_.doubt(contract); }
+  [[nodiscard]] bool is_doubted() const { return contract_.is_doubted(); }
+  [[nodiscard]] std::shared_ptr<const ExpertContract> known_contract() const { return contract_.known(); }
 
   /// Sends each expert its rows and waits as the options say. Fills what `pass` says about inputs and answers, and lays
   /// it out anew when experts stood in for others.
@@ -202,7 +177,8 @@ class MixtureClient {
                    .missing_cache_time = std::min<Duration>(options_.cache_time, 1s),
                    .prefetch = options_.prefetch,
                    .near_tie = options_.near_tie}),
-        penalties_(options_.penalties) {}
+        penalties_(options_.penalties),
+        contract_(options_.dht, options_.forward_timeout) {}
 
   [[nodiscard]] ExpertChoice search(std::vector<Score> scores, std::size_t rows, Skip skip, SteadyTime end) {
     BeamSearch search = searcher_.begin(std::move(scores), rows, options_.k_best, std::move(skip));
@@ -311,26 +287,6 @@ class MixtureClient {
     return options_.forward_timeout - (std::chrono::steady_clock::now() - exchange.started);
   }
 
-  using Told = std::pair<std::shared_ptr<const ExpertContract>, ExpertInfo>;
-  static awaitable<Told> first_contract(dht::DHT dht, std::vector<ExpertInfo> experts, Duration timeout) {
-    const p2p::Host host = detail::host_of(dht);
-    const SteadyTime deadline = deadline_after(host.steady_now(), timeout);
-    std::exception_ptr failure;
-    for (auto& expert : experts) {
-      try {
-        const Duration left = deadline == SteadyTime::max() ? unlimited : deadline - host.steady_now();
-        // one that hangs must not use up the time of all
-        const Duration share = std::min(left, std::max<Duration>(left / 4, 1s));
-        auto contract =
-            co_await fetch_contract(host, expert, p2p::CallOptions{.timeout = share}, detail::authorizer_of(dht));
-        co_return Told(std::move(contract), expert);
-      } catch (const std::exception&) {
-        failure = std::current_exception();
-      }
-      if (host.steady_now() >= deadline) break;
-    }
-    std::rethrow_exception(failure);
-  }
   static awaitable<std::size_t> count_peers(dht::Node<> node) { co_return node.peer_count(); }
 
   /// Sends what an exchange holds and remembers who failed.
@@ -396,10 +352,7 @@ class MixtureClient {
   MoEBeamSearcher<Store> searcher_;
   mutable std::mutex mutex_;
   PenaltyList penalties_;
-  std::shared_ptr<const ExpertContract> contract_;
-  ExpertInfo told_by_;
-  bool doubted_ = false;                  ///< inputs or answers did not fit `contract_`
-  std::optional<ExpertInfo> mistrusted_;  ///< told a contract that did not fit
+  MixtureContract contract_;
 };
 
 }  // namespace skep::inline v0::moe
